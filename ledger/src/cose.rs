@@ -1,0 +1,183 @@
+//! The service's signature over a root: a COSE_Sign1 message (RFC 9052) with detached payload.
+//!
+//! ```text
+//! 18([ protected, unprotected, nil, signature r ‖ s ])
+//!
+//! protected    {1: -35 (ES384), 4: key id, 395: 2 (CCF ledger),
+//!               15: {1: service name, 2: "ledger.signature", 6: signed at, unix s}, "ccf.v1": {"txid": "2.17"}}
+//! payload      the root, 32 bytes, not part of the message
+//! unprotected  {} in a signature transaction; in a receipt
+//!              {396: {-1: [ << {1: [write set digest, commit evidence, claims digest],
+//!                               2: [[is left, hash], …]} >> ]}}
+//! ```
+//!
+//! Invariant: [`Signature::parse`] accepts only the bytes that [`Signature::encode`] writes.
+
+use coset::cbor::Value;
+use coset::{CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana};
+
+use crate::cert::Certificate;
+use crate::hex;
+use crate::merkle::{Hash, Step};
+use crate::txid::TxId;
+
+/// What a signature of a ledger is about, in the words of RFC 8392.
+const SUBJECT: &str = "ledger.signature";
+/// Longest message with a signature.
+pub const COSE_MAX_BYTES: usize = 4096;
+
+const CWT_CLAIMS: i64 = 15;
+const CWT_ISSUER: i64 = 1;
+const CWT_SUBJECT: i64 = 2;
+const CWT_ISSUED_AT: i64 = 6;
+const VERIFIABLE_DATA_STRUCTURE: i64 = 395;
+const CCF_LEDGER: i64 = 2;
+const VERIFIABLE_DATA_PROOFS: i64 = 396;
+const INCLUSION_PROOFS: i64 = -1;
+const PROOF_LEAF: i64 = 1;
+const PROOF_PATH: i64 = 2;
+const CCF_CLAIMS: &str = "ccf.v1";
+
+/// Not a service's signature of a ledger in its one encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not the COSE signature of a ledger")]
+pub struct CoseError;
+
+/// The service's signature over a root.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Signature {
+    /// The signature transaction that carries it.
+    pub txid: TxId,
+    /// When, in seconds since 1970.
+    pub signed_at_s: u64,
+    /// The name of the service.
+    pub issuer: String,
+    /// Which key, see [`Certificate::id`].
+    pub key_id: String,
+    /// r ‖ s.
+    pub signature: Vec<u8>,
+}
+
+/// What a COSE receipt proves: these parts are a leaf of the tree with the signed root.
+pub(crate) struct Proof<'a> {
+    pub(crate) write_set_digest: &'a Hash,
+    pub(crate) commit_evidence: &'a str,
+    pub(crate) claims_digest: &'a Hash,
+    pub(crate) path: &'a [Step],
+}
+
+impl Signature {
+    /// Signs a root. `sign` makes an ES384 signature, r ‖ s.
+    pub(crate) fn create<E>(
+        txid: TxId,
+        signed_at_s: u64,
+        issuer: &str,
+        service: &Certificate,
+        root: &Hash,
+        sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
+    ) -> Result<Signature, E> {
+        let mut made = Signature {
+            txid,
+            signed_at_s,
+            issuer: issuer.to_owned(),
+            key_id: service.id().to_owned(),
+            signature: Vec::new(),
+        };
+        made.signature = sign(&made.message().tbs_detached_data(root, b""))?;
+        Ok(made)
+    }
+
+    /// True when the service signed this root.
+    pub fn verifies(&self, root: &Hash, service: &Certificate) -> bool {
+        let signed = self.message().tbs_detached_data(root, b"");
+        self.key_id == service.id() && service.verifies_es384(&signed, &self.signature)
+    }
+
+    /// The message, as it stands in a signature transaction.
+    pub fn encode(&self) -> Vec<u8> {
+        self.message().to_tagged_vec().expect("a message of our own making has an encoding")
+    }
+
+    /// The message as a receipt.
+    pub(crate) fn encode_receipt(&self, proof: &Proof<'_>) -> Vec<u8> {
+        let mut message = self.message();
+        message.unprotected.rest.push((Label::Int(VERIFIABLE_DATA_PROOFS), proof.value()));
+        message.to_tagged_vec().expect("a message of our own making has an encoding")
+    }
+
+    /// Reads the message of a signature transaction.
+    pub fn parse(bytes: &[u8]) -> Result<Signature, CoseError> {
+        if bytes.len() > COSE_MAX_BYTES {
+            return Err(CoseError);
+        }
+        let message = CoseSign1::from_tagged_slice(bytes).map_err(|_| CoseError)?;
+        let header = &message.protected.header;
+        let claims = map(find(header, &Label::Int(CWT_CLAIMS))?)?;
+        let ccf = map(find(header, &Label::Text(CCF_CLAIMS.to_owned()))?)?;
+        let signature = Signature {
+            txid: text(entry(ccf, &Value::from("txid"))?)?.parse().map_err(|_| CoseError)?,
+            signed_at_s: number(entry(claims, &Value::from(CWT_ISSUED_AT))?)?,
+            issuer: text(entry(claims, &Value::from(CWT_ISSUER))?)?.to_owned(),
+            key_id: String::from_utf8(header.key_id.clone()).map_err(|_| CoseError)?,
+            signature: message.signature.clone(),
+        };
+        if hex::decode::<32>(&signature.key_id).is_none() || signature.encode() != bytes {
+            return Err(CoseError);
+        }
+        Ok(signature)
+    }
+
+    fn message(&self) -> CoseSign1 {
+        let claims = vec![
+            (Value::from(CWT_ISSUER), Value::from(self.issuer.as_str())),
+            (Value::from(CWT_SUBJECT), Value::from(SUBJECT)),
+            (Value::from(CWT_ISSUED_AT), Value::from(self.signed_at_s)),
+        ];
+        let txid = vec![(Value::from("txid"), Value::from(self.txid.to_string()))];
+        let protected = HeaderBuilder::new()
+            .algorithm(iana::Algorithm::ES384)
+            .key_id(self.key_id.clone().into_bytes())
+            .value(CWT_CLAIMS, Value::Map(claims))
+            .value(VERIFIABLE_DATA_STRUCTURE, Value::from(CCF_LEDGER))
+            .text_value(CCF_CLAIMS.to_owned(), Value::Map(txid))
+            .build();
+        CoseSign1Builder::new().protected(protected).signature(self.signature.clone()).build()
+    }
+}
+
+impl Proof<'_> {
+    fn value(&self) -> Value {
+        let leaf = vec![
+            Value::Bytes(self.write_set_digest.to_vec()),
+            Value::from(self.commit_evidence),
+            Value::Bytes(self.claims_digest.to_vec()),
+        ];
+        let step = |step: &Step| Value::Array(vec![Value::Bool(step.left), Value::Bytes(step.hash.to_vec())]);
+        let proof = Value::Map(vec![
+            (Value::from(PROOF_LEAF), Value::Array(leaf)),
+            (Value::from(PROOF_PATH), Value::Array(self.path.iter().map(step).collect())),
+        ]);
+        let proof = Value::Bytes(proof.to_vec().expect("a value of our own making has an encoding"));
+        Value::Map(vec![(Value::from(INCLUSION_PROOFS), Value::Array(vec![proof]))])
+    }
+}
+
+fn find<'a>(header: &'a Header, label: &Label) -> Result<&'a Value, CoseError> {
+    header.rest.iter().find(|(found, _)| found == label).map(|(_, value)| value).ok_or(CoseError)
+}
+
+fn entry<'a>(map: &'a [(Value, Value)], key: &Value) -> Result<&'a Value, CoseError> {
+    map.iter().find(|(found, _)| found == key).map(|(_, value)| value).ok_or(CoseError)
+}
+
+fn map(value: &Value) -> Result<&[(Value, Value)], CoseError> {
+    value.as_map().map(Vec::as_slice).ok_or(CoseError)
+}
+
+fn text(value: &Value) -> Result<&str, CoseError> {
+    value.as_text().ok_or(CoseError)
+}
+
+fn number(value: &Value) -> Result<u64, CoseError> {
+    value.as_integer().and_then(|n| n.try_into().ok()).ok_or(CoseError)
+}

@@ -1,0 +1,56 @@
+//! What the ledger is a ledger of: written once, in the first transaction.
+
+use crate::input::{MalformedRecord, strict};
+use crate::maps;
+use crate::script::archive;
+use ledger::WriteSet;
+use serde::{Deserialize, Serialize};
+
+/// The version of the records that this crate writes.
+pub const FORMAT: u32 = 1;
+
+/// An app and its identity.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Service {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Which kind of app: `script`.
+    pub kind: String,
+    /// For people.
+    pub title: String,
+    /// The files archive's ed25519 public key, hex.
+    pub files: String,
+    /// The call log's ed25519 public key, hex.
+    pub log: String,
+    /// The sandbox that the operator ran first: [`sandbox::ENGINE`].
+    pub engine: String,
+}
+
+impl Service {
+    /// The bytes for the ledger.
+    pub fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("strings and numbers can be written")
+    }
+
+    /// Reads what `encode` wrote, and nothing else.
+    pub fn decode(bytes: &[u8]) -> Result<Service, MalformedRecord> {
+        strict("service record", bytes, Ok, Service::encode)
+    }
+
+    /// Adds what the first transaction says about the app: the record, and `/dat.json`, with which every archive begins.
+    pub fn write(&self, writes: &mut WriteSet) {
+        writes.put(maps::SERVICE, maps::SERVICE_KEY, self.encode());
+        writes.put(maps::FILES, archive::MANIFEST_PATH, archive::manifest(&self.files, &self.title));
+    }
+
+    /// The address of the files archive.
+    pub fn files_url(&self) -> String {
+        format!("hyper://{}", self.files)
+    }
+
+    /// The address of the call log.
+    pub fn log_url(&self) -> String {
+        format!("hyper://{}", self.log)
+    }
+}

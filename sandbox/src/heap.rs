@@ -1,0 +1,339 @@
+//! The heap of a realm: an image in a memfd, mapped private, so that only written pages take memory.
+//!
+//! ```text
+//! 0                                image length            reservation            guard
+//! | pages of the image, private    | grown, anonymous      | PROT_NONE             |
+//! ```
+//!
+//! Between two pieces of work the heap is *settled*: a page that is not in `hot` equals the image. `begin` copies the hot
+//! pages aside (a few dozen); `rollback` puts them back and drops every other private page, so that the image shows again;
+//! `commit` looks for new private pages, but only if the thread had a page fault at all. When too many pages are hot, they
+//! are folded into the image.
+//!
+//! # Invariants
+//!
+//! - The memfd is written by `fold` alone, and never while a piece of work runs.
+//! - `hot` lists, in order, every page of the image range that is private to this mapping.
+
+use crate::host::Fault;
+use std::fs::File;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+pub(crate) const PAGE_BYTES: usize = 4096;
+
+/// A fold and the faults after it cost about as much as copying every hot page this often. Folding when that much has
+/// been copied keeps the hot set near to what calls really write, at no more than twice the least possible cost.
+const COPIES_PER_FOLD: usize = 48;
+
+/// A set this large is folded at once.
+const MAX_HOT_PAGES: usize = 512;
+
+pub(crate) struct Heap {
+    base: *mut u8,
+    /// Bytes that the image covers, a multiple of the page size.
+    len: usize,
+    image: File,
+    hot: Vec<u32>,
+    undo: Vec<u8>,
+    /// Pages copied aside since the last fold.
+    copied: usize,
+    faults: i64,
+    pagemap: Option<File>,
+    entries: Vec<u8>,
+}
+
+// SAFETY: the pointer is to a mapping that the realm owns alone; nothing in it is tied to a thread.
+unsafe impl Send for Heap {}
+
+fn failed(what: &str) -> Fault {
+    Fault(format!("{what}: {}", std::io::Error::last_os_error()))
+}
+
+/// Page faults of this thread so far.
+fn minor_faults() -> i64 {
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    // SAFETY: `usage` has room for what the call writes; all-zero bytes are a valid rusage if it fails.
+    unsafe {
+        libc::getrusage(libc::RUSAGE_THREAD, usage.as_mut_ptr());
+        usage.assume_init().ru_minflt
+    }
+}
+
+impl Heap {
+    /// Takes over `len` bytes at `base`: their present content becomes the image.
+    ///
+    /// # Safety
+    ///
+    /// `base` must be page-aligned, the start of a private mapping of at least `len` readable and writable bytes that stays
+    /// valid as long as this heap is used, and nobody else may hold a reference into it during any call of a method.
+    pub unsafe fn adopt(base: *mut u8, len: usize) -> Result<Heap, Fault> {
+        // SAFETY: a plain system call; the name is a C string.
+        let fd = unsafe { libc::memfd_create(c"glassbox-heap".as_ptr(), libc::MFD_CLOEXEC) };
+        if fd < 0 {
+            return Err(failed("memfd_create"));
+        }
+        // SAFETY: we own this new descriptor.
+        let image = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
+        let mut heap = Heap {
+            base,
+            len: 0,
+            image,
+            hot: Vec::new(),
+            undo: Vec::new(),
+            copied: 0,
+            faults: 0,
+            pagemap: File::open("/proc/self/pagemap").ok(),
+            entries: Vec::new(),
+        };
+        heap.extend(len)?;
+        Ok(heap)
+    }
+
+    /// Bytes of the image.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    fn page(&self, index: u32) -> *mut u8 {
+        debug_assert!((index as usize) < self.len / PAGE_BYTES);
+        // SAFETY: the index is below the length of the mapping.
+        unsafe { self.base.add(index as usize * PAGE_BYTES) }
+    }
+
+    /// Remembers the heap as it is.
+    pub fn begin(&mut self) {
+        self.undo.resize(self.hot.len() * PAGE_BYTES, 0);
+        for (slot, &index) in self.undo.chunks_exact_mut(PAGE_BYTES).zip(&self.hot) {
+            // SAFETY: a page of the mapping and a page of our vector; they cannot overlap.
+            unsafe { std::ptr::copy_nonoverlapping(self.base.add(index as usize * PAGE_BYTES), slot.as_mut_ptr(), PAGE_BYTES) };
+        }
+        self.copied += self.hot.len();
+        self.faults = minor_faults();
+    }
+
+    /// Keeps what was written. `len` is the present size of the memory.
+    pub fn commit(&mut self, len: usize) -> Result<(), Fault> {
+        if len > self.len {
+            return self.extend(len);
+        }
+        if minor_faults() != self.faults {
+            self.hot = self.private_pages()?;
+        }
+        if self.hot.len() > MAX_HOT_PAGES || (self.copied > COPIES_PER_FOLD * self.hot.len() && !self.hot.is_empty()) {
+            self.fold()?;
+        }
+        Ok(())
+    }
+
+    /// Puts the heap back to what it was at `begin`. The memory must not have grown since.
+    pub fn rollback(&mut self) -> Result<(), Fault> {
+        let private = self.private_pages()?;
+        let mut hot = self.hot.iter().zip(self.undo.chunks_exact(PAGE_BYTES)).peekable();
+        for index in private {
+            match hot.next_if(|(known, _)| **known == index) {
+                // SAFETY: as in `begin`, the other way round.
+                Some((_, saved)) => unsafe {
+                    std::ptr::copy_nonoverlapping(saved.as_ptr(), self.page(index), PAGE_BYTES);
+                },
+                None => self.drop_pages(index as usize * PAGE_BYTES, PAGE_BYTES)?,
+            }
+        }
+        debug_assert!(hot.peek().is_none(), "a hot page stays private");
+        Ok(())
+    }
+
+    /// The bytes of the heap as they were at `begin`.
+    pub fn before(&self) -> Result<Vec<u8>, Fault> {
+        let mut bytes = vec![0; self.len];
+        self.image.read_exact_at(&mut bytes, 0).map_err(|e| Fault(format!("heap image: {e}")))?;
+        for (saved, &index) in self.undo.chunks_exact(PAGE_BYTES).zip(&self.hot) {
+            bytes[index as usize * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(saved);
+        }
+        Ok(bytes)
+    }
+
+    /// Writes private pages into the image, so that a fresh mapping shows the same.
+    fn fold(&mut self) -> Result<(), Fault> {
+        for &index in &self.hot {
+            // SAFETY: a page of the mapping, read while nothing runs.
+            let page = unsafe { std::slice::from_raw_parts(self.page(index), PAGE_BYTES) };
+            self.image.write_all_at(page, index as u64 * PAGE_BYTES as u64).map_err(|e| Fault(format!("heap image: {e}")))?;
+        }
+        for run in self.hot.chunk_by(|a, b| a + 1 == *b) {
+            self.drop_pages(run[0] as usize * PAGE_BYTES, run.len() * PAGE_BYTES)?;
+        }
+        self.hot.clear();
+        self.copied = 0;
+        Ok(())
+    }
+
+    /// Makes the image as long as the memory has become, and maps all of it.
+    fn extend(&mut self, len: usize) -> Result<(), Fault> {
+        let error = |e: std::io::Error| Fault(format!("heap image: {e}"));
+        self.image.set_len(len as u64).map_err(error)?;
+        for &index in &self.private_pages()? {
+            // SAFETY: a page of the mapping, read while nothing runs.
+            let page = unsafe { std::slice::from_raw_parts(self.page(index), PAGE_BYTES) };
+            self.image.write_all_at(page, index as u64 * PAGE_BYTES as u64).map_err(error)?;
+        }
+        // SAFETY: the grown part is readable and writable up to `len`; untouched pages of it read as zeros.
+        let grown = unsafe { std::slice::from_raw_parts(self.base.add(self.len), len - self.len) };
+        for (i, page) in grown.chunks_exact(PAGE_BYTES).enumerate() {
+            if page.iter().any(|&byte| byte != 0) {
+                self.image.write_all_at(page, (self.len + i * PAGE_BYTES) as u64).map_err(error)?;
+            }
+        }
+        self.len = len;
+        self.hot.clear();
+        self.copied = 0;
+        // SAFETY: replaces the owner's own mapping, at its place and within its length, by one with equal content.
+        let mapped = unsafe {
+            libc::mmap(
+                self.base.cast(),
+                len,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE,
+                self.image.as_raw_fd(),
+                0,
+            )
+        };
+        if mapped == libc::MAP_FAILED { Err(failed("mmap")) } else { Ok(()) }
+    }
+
+    fn drop_pages(&self, offset: usize, len: usize) -> Result<(), Fault> {
+        // SAFETY: the range lies in our private file mapping; the next access shows the image again.
+        if unsafe { libc::madvise(self.base.add(offset).cast(), len, libc::MADV_DONTNEED) } != 0 {
+            return Err(failed("madvise"));
+        }
+        Ok(())
+    }
+
+    /// Which pages of the image range are private copies.
+    fn private_pages(&mut self) -> Result<Vec<u32>, Fault> {
+        const FILE_PAGE: u64 = 1 << 61;
+        const SWAPPED: u64 = 1 << 62;
+        const PRESENT: u64 = 1 << 63;
+        let pages = self.len / PAGE_BYTES;
+        if let Some(pagemap) = &self.pagemap {
+            self.entries.resize(pages * 8, 0);
+            if pagemap.read_exact_at(&mut self.entries, (self.base as usize / PAGE_BYTES * 8) as u64).is_ok() {
+                let entries = self.entries.chunks_exact(8).map(|e| u64::from_le_bytes(e.try_into().expect("8 bytes")));
+                let private = |entry: u64| entry & (PRESENT | SWAPPED) != 0 && entry & FILE_PAGE == 0;
+                return Ok(entries.enumerate().filter(|(_, entry)| private(*entry)).map(|(i, _)| i as u32).collect());
+            }
+        }
+        // No pagemap here: compare with the image. Slower, and what equals the image needs no undoing.
+        let mut differing = Vec::new();
+        let mut image_page = [0; PAGE_BYTES];
+        for index in 0..pages as u32 {
+            self.image
+                .read_exact_at(&mut image_page, index as u64 * PAGE_BYTES as u64)
+                .map_err(|e| Fault(format!("heap image: {e}")))?;
+            // SAFETY: a page of the mapping, read while nothing runs.
+            let page = unsafe { std::slice::from_raw_parts(self.page(index), PAGE_BYTES) };
+            if page != image_page || self.hot.binary_search(&index).is_ok() {
+                differing.push(index);
+            }
+        }
+        Ok(differing)
+    }
+}
+
+/// Memory for the guest, reserved once: it grows in place and never moves.
+pub(crate) struct Reservation {
+    base: *mut u8,
+    size: usize,
+    max: usize,
+}
+
+// SAFETY: an owned mapping; nothing in it is tied to a thread.
+unsafe impl Send for Reservation {}
+// SAFETY: shared references only read the fields.
+unsafe impl Sync for Reservation {}
+
+use crate::realm::{GUARD_BYTES, RESERVATION_BYTES};
+
+impl Reservation {
+    fn new(minimum: usize, max: usize) -> Result<Reservation, String> {
+        // SAFETY: a new mapping, nothing replaced.
+        let base = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                RESERVATION_BYTES + GUARD_BYTES,
+                libc::PROT_NONE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return Err(format!("cannot reserve the heap: {}", std::io::Error::last_os_error()));
+        }
+        let mut reservation = Reservation { base: base.cast(), size: 0, max };
+        reservation.open_up_to(minimum).map_err(|error| error.to_string())?;
+        Ok(reservation)
+    }
+
+    fn open_up_to(&mut self, size: usize) -> std::io::Result<()> {
+        // SAFETY: within the reservation, behind what is in use.
+        let done = unsafe {
+            libc::mprotect(self.base.add(self.size).cast(), size - self.size, libc::PROT_READ | libc::PROT_WRITE)
+        };
+        if done != 0 {
+            return Err(std::io::Error::last_os_error());
+        }
+        self.size = size;
+        Ok(())
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // SAFETY: our own mapping, and the engine has let go of it.
+        unsafe { libc::munmap(self.base.cast(), RESERVATION_BYTES + GUARD_BYTES) };
+    }
+}
+
+// SAFETY: the memory is at least `byte_size` bytes, stays in place, and is followed by inaccessible pages up to the
+// reservation and guard that the engine was configured with.
+unsafe impl wasmtime::LinearMemory for Reservation {
+    fn byte_size(&self) -> usize {
+        self.size
+    }
+
+    fn byte_capacity(&self) -> usize {
+        RESERVATION_BYTES
+    }
+
+    fn grow_to(&mut self, new_size: usize) -> wasmtime::Result<()> {
+        if new_size > self.max {
+            return Err(wasmtime::format_err!("the heap's limit"));
+        }
+        self.open_up_to(new_size)?;
+        Ok(())
+    }
+
+    fn as_ptr(&self) -> *mut u8 {
+        self.base
+    }
+}
+
+/// Hands out reservations of at most `max_bytes`.
+pub(crate) struct Reservations {
+    pub max_bytes: usize,
+}
+
+// SAFETY: each memory is a reservation of its own, as `LinearMemory` above promises.
+unsafe impl wasmtime::MemoryCreator for Reservations {
+    fn new_memory(
+        &self,
+        _type: wasmtime::MemoryType,
+        minimum: usize,
+        _maximum: Option<usize>,
+        _reserved: Option<usize>,
+        _guard: usize,
+    ) -> Result<Box<dyn wasmtime::LinearMemory>, String> {
+        Ok(Box::new(Reservation::new(minimum, self.max_bytes)?))
+    }
+}

@@ -1,0 +1,405 @@
+//! A realm: one instance of the guest with its heap, and the work it does.
+
+use crate::heap::{Heap, PAGE_BYTES, Reservations};
+use crate::host::{Answer, Fault, Host, Level};
+use sha2::{Digest, Sha256};
+use std::sync::Arc;
+use wasmtime::{AsContext, Engine, Global, Instance, Linker, Memory, Module, Store, Trap, TypedFunc, Val};
+
+include!("config.rs");
+
+/// What all realms of a process share: the engine, the compiled guest, and the heap of a realm that has just booted.
+#[derive(Clone)]
+pub struct Sandbox {
+    engine: Engine,
+    module: Module,
+    base: Arc<[u8]>,
+}
+
+/// Bounds of a realm and of one piece of work in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// What scripts may allocate, in bytes.
+    pub heap_bytes: u32,
+    /// What nested calls may take, in bytes of the stack inside the heap.
+    pub stack_bytes: u32,
+    /// WebAssembly instructions of one piece of work.
+    pub instructions: u64,
+}
+
+impl Limits {
+    /// 256 MiB of heap, 512 KiB of stack, thirty billion instructions (a few seconds of computing).
+    pub const DEFAULT: Limits = Limits { heap_bytes: 256 << 20, stack_bytes: 512 << 10, instructions: 30_000_000_000 };
+    /// The most that can be set.
+    pub const MAX: Limits = Limits { heap_bytes: 1 << 30, stack_bytes: 1536 << 10, instructions: 1 << 50 };
+}
+
+/// The guest's code, tables and buffers, on top of what scripts may allocate.
+const HEADROOM_BYTES: usize = 64 << 20;
+
+/// Thrown by a script or a limit: part of the outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// `error.name`, or the name of the limit.
+    pub name: String,
+    /// `error.message`
+    pub message: String,
+    /// `error.stack`, empty if there is none.
+    pub stack: String,
+}
+
+/// What a piece of work came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A value, as JSON text. For [`Realm::eval`]: as text for a person.
+    Value(String),
+    /// `undefined`, a function or a symbol.
+    Nothing,
+    /// It threw or ran into a limit; the heap is as before.
+    Failure(Failure),
+    /// The source does not parse; nothing ran.
+    Refused(Failure),
+}
+
+struct Slot<H> {
+    /// Gone only while a realm is made anew.
+    host: Option<H>,
+    now_us: f64,
+    answer: Vec<u8>,
+    memory: Option<Memory>,
+    fault: Option<Fault>,
+}
+
+struct Exports {
+    memory: Memory,
+    stack_pointer: Global,
+    buffer: TypedFunc<u32, u32>,
+    load: TypedFunc<(), u64>,
+    call: TypedFunc<u64, u64>,
+    eval: TypedFunc<(), u64>,
+    connect: TypedFunc<(), u64>,
+    limit: TypedFunc<(u32, u32), ()>,
+}
+
+/// One JavaScript realm and the host it talks to.
+pub struct Realm<H: Host> {
+    sandbox: Sandbox,
+    limits: Limits,
+    // Before the store: the heap must not outlive the memory that it maps.
+    heap: Heap,
+    store: Store<Slot<H>>,
+    exports: Exports,
+    stack_base: i32,
+}
+
+/// Microseconds that the realm sees while it boots.
+const BOOT_TIME_US: f64 = 1_000_000.0;
+
+struct Nobody;
+
+impl Host for Nobody {
+    fn console(&mut self, _: Level, _: &str) {}
+    fn ask(&mut self, _: u32, _: &str, _: &[u8]) -> Result<Answer, Fault> {
+        Ok(Answer::Nothing)
+    }
+}
+
+impl Sandbox {
+    /// Starts the engine and boots one realm, to have its heap as the base of all others.
+    pub fn new() -> Result<Sandbox, Fault> {
+        let error = |e: wasmtime::Error| Fault(format!("the engine does not start: {e:#}"));
+        let mut config = engine_config();
+        config.with_host_memory(Arc::new(Reservations {
+            max_bytes: Limits::MAX.heap_bytes as usize + HEADROOM_BYTES,
+        }));
+        let engine = Engine::new(&config).map_err(error)?;
+        let code = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cwasm"));
+        // SAFETY: these bytes were made by the same version of wasmtime from our module when this crate was built.
+        let module = unsafe { Module::deserialize(&engine, code) }.map_err(error)?;
+        let (mut store, instance) = instantiate(&engine, &module, Nobody).map_err(error)?;
+        store.set_fuel(u64::MAX).map_err(error)?;
+        instance.get_typed_func::<(), ()>(&mut store, "boot").map_err(error)?.call(&mut store, ()).map_err(error)?;
+        let memory = instance.get_memory(&mut store, "memory").expect("the guest exports its memory");
+        let base = memory.data(&store).into();
+        Ok(Sandbox { engine, module, base })
+    }
+}
+
+fn instantiate<H: Host>(engine: &Engine, module: &Module, host: H) -> wasmtime::Result<(Store<Slot<H>>, Instance)> {
+    let mut linker = Linker::<Slot<H>>::new(engine);
+    linker.func_wrap("env", "__rquickjs_host_now_us", |caller: wasmtime::Caller<'_, Slot<H>>| caller.data().now_us)?;
+    linker.func_wrap("glassbox", "host", |mut caller: wasmtime::Caller<'_, Slot<H>>, op: u32, ptr: u32, len: u32| {
+        let memory = caller.data().memory.expect("set before anything runs");
+        let (bytes, slot) = memory.data_and_store_mut(&mut caller);
+        let request = bytes.get(ptr as usize..).and_then(|rest| rest.get(..len as usize)).ok_or(Trap::MemoryOutOfBounds)?;
+        let answer = answer(slot, op, request);
+        let slot = caller.data_mut();
+        match answer {
+            Ok(answer) => {
+                encode(answer, &mut slot.answer);
+                Ok(slot.answer.len() as u32)
+            }
+            Err(fault) => {
+                slot.fault = Some(fault);
+                Err(Trap::UnreachableCodeReached.into())
+            }
+        }
+    })?;
+    linker.func_wrap("glassbox", "take", |mut caller: wasmtime::Caller<'_, Slot<H>>, ptr: u32| {
+        let memory = caller.data().memory.expect("set before anything runs");
+        let (bytes, slot) = memory.data_and_store_mut(&mut caller);
+        let answer = std::mem::take(&mut slot.answer);
+        let room = bytes.get_mut(ptr as usize..).and_then(|rest| rest.get_mut(..answer.len()));
+        room.ok_or(Trap::MemoryOutOfBounds)?.copy_from_slice(&answer);
+        wasmtime::Result::Ok(())
+    })?;
+    let slot = Slot { host: Some(host), now_us: BOOT_TIME_US, answer: Vec::new(), memory: None, fault: None };
+    let mut store = Store::new(engine, slot);
+    store.set_fuel(u64::MAX)?;
+    let instance = linker.instantiate(&mut store, module)?;
+    store.data_mut().memory = instance.get_memory(&mut store, "memory");
+    Ok((store, instance))
+}
+
+/// Questions that the sandbox answers itself; all others go to the host.
+const OP_CONSOLE: u32 = 1;
+const OP_ADVANCE: u32 = 2;
+
+fn answer<H: Host>(slot: &mut Slot<H>, op: u32, request: &[u8]) -> Result<Answer, Fault> {
+    let malformed = || Fault("a malformed request from the guest".into());
+    let (len, rest) = request.split_first_chunk::<4>().ok_or_else(malformed)?;
+    let (text, data) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(malformed)?;
+    let text = std::str::from_utf8(text).map_err(|_| malformed())?;
+    let host = slot.host.as_mut().expect("a realm has a host");
+    match op {
+        OP_CONSOLE => {
+            let (level, line) = text.split_at_checked(1).ok_or_else(malformed)?;
+            let level = match level {
+                "0" => Level::Debug,
+                "1" => Level::Info,
+                "2" => Level::Warn,
+                _ => Level::Error,
+            };
+            host.console(level, line);
+            Ok(Answer::Nothing)
+        }
+        OP_ADVANCE => {
+            slot.now_us += text.parse::<f64>().map_err(|_| malformed())? * 1000.0;
+            Ok(Answer::Nothing)
+        }
+        _ => host.ask(op, text, data),
+    }
+}
+
+fn encode(answer: Answer, out: &mut Vec<u8>) {
+    out.clear();
+    match answer {
+        Answer::Text(text) => {
+            out.push(0);
+            out.extend_from_slice(text.as_bytes());
+        }
+        Answer::Bytes(bytes) => {
+            out.push(2);
+            out.extend_from_slice(&bytes);
+        }
+        Answer::Nothing => out.push(3),
+        Answer::Refused { name, message } => {
+            out.push(1);
+            out.extend_from_slice(name.as_bytes());
+            out.push(0);
+            out.extend_from_slice(message.replace('\0', "").as_bytes());
+        }
+    }
+}
+
+impl<H: Host> Realm<H> {
+    /// A realm that has just booted.
+    pub fn new(sandbox: &Sandbox, limits: Limits, host: H) -> Result<Realm<H>, Fault> {
+        let mut realm = Realm::with_heap(sandbox.clone(), limits, host, sandbox.base.len(), |bytes| bytes.copy_from_slice(&sandbox.base))?;
+        let Realm { store, exports, heap, .. } = &mut realm;
+        let size = exports.memory.data_size(&*store);
+        exports.limit.call(&mut *store, (limits.heap_bytes, limits.stack_bytes)).map_err(|e| Fault(format!("{e:#}")))?;
+        heap.commit(size)?;
+        Ok(realm)
+    }
+
+    /// Instantiates the guest, lets `fill` write `len` bytes of heap into it, and adopts that.
+    fn with_heap(sandbox: Sandbox, limits: Limits, host: H, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Realm<H>, Fault> {
+        let error = |e: wasmtime::Error| Fault(format!("the sandbox does not start: {e:#}"));
+        let (mut store, instance) = instantiate(&sandbox.engine, &sandbox.module, host).map_err(error)?;
+        let memory = store.data().memory.expect("set by instantiate");
+        let missing = len.saturating_sub(memory.data_size(&store));
+        memory.grow(&mut store, missing.div_ceil(64 << 10) as u64).map_err(error)?;
+        fill(&mut memory.data_mut(&mut store)[..len]);
+        let stack_pointer = instance.get_global(&mut store, "__stack_pointer").expect("the guest exports it");
+        let stack_base = stack_pointer.get(&mut store).unwrap_i32();
+        let exports = Exports {
+            memory,
+            stack_pointer,
+            buffer: instance.get_typed_func(&mut store, "buffer").map_err(error)?,
+            load: instance.get_typed_func(&mut store, "load").map_err(error)?,
+            call: instance.get_typed_func(&mut store, "call").map_err(error)?,
+            eval: instance.get_typed_func(&mut store, "eval").map_err(error)?,
+            connect: instance.get_typed_func(&mut store, "connect").map_err(error)?,
+            limit: instance.get_typed_func(&mut store, "limit").map_err(error)?,
+        };
+        // SAFETY: the memory of this store, which the realm owns and drops after the heap; it is a `Reservation`, never
+        // moves, and only `work` below touches it, through `&mut self`.
+        let heap = unsafe { Heap::adopt(memory.data_ptr(&store), memory.data_size(&store)) }?;
+        Ok(Realm { sandbox, limits, heap, store, exports, stack_base })
+    }
+
+    /// The host.
+    pub fn host(&self) -> &H {
+        self.store.data().host.as_ref().expect("a realm has a host")
+    }
+
+    /// The host, to change it between two pieces of work.
+    pub fn host_mut(&mut self) -> &mut H {
+        self.store.data_mut().host.as_mut().expect("a realm has a host")
+    }
+
+    /// Takes the host out, for another realm. Until one is put back, this realm must not be used.
+    pub fn take_host(&mut self) -> H {
+        self.store.data_mut().host.take().expect("a realm has a host")
+    }
+
+    /// Puts a host back.
+    pub fn put_host(&mut self, host: H) {
+        self.store.data_mut().host = Some(host);
+    }
+
+    /// Ends the realm.
+    pub fn into_host(self) -> H {
+        self.store.into_data().host.expect("a realm has a host")
+    }
+
+    /// Evaluates a script or an ES module. The value is a JSON array of the method names.
+    pub fn load(&mut self, name: &str, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        self.work(&[name, source], now_ms, |exports, store| exports.load.call(store, ()))
+    }
+
+    /// Calls an exported method. `args` is a JSON array, `caller` any JSON: `System.caller.id`.
+    pub fn call(&mut self, method: &str, args: &str, caller: &str, now_ms: u64, seed: u64) -> Result<Outcome, Fault> {
+        self.work(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, seed))
+    }
+
+    /// Evaluates a line of a REPL.
+    pub fn eval(&mut self, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        self.work(&[source], now_ms, |exports, store| exports.eval.call(store, ()))
+    }
+
+    /// Makes this a REPL's realm, with a global `client` that has `methods` (a JSON array of names).
+    pub fn connect(&mut self, methods: &str) -> Result<Outcome, Fault> {
+        self.work(&[methods], 0, |exports, store| exports.connect.call(store, ()))
+    }
+
+    /// SHA-256 over the length and the pages of the heap: equal for equal histories, everywhere.
+    pub fn heap_digest(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update((self.heap.len() as u64).to_le_bytes());
+        hash.update(self.exports.memory.data(&self.store));
+        hash.finalize().into()
+    }
+
+    /// Bytes of linear memory in use.
+    pub fn heap_bytes(&self) -> usize {
+        self.heap.len()
+    }
+
+    fn work(
+        &mut self,
+        fields: &[&str],
+        now_ms: u64,
+        run: impl FnOnce(&Exports, &mut Store<Slot<H>>) -> wasmtime::Result<u64>,
+    ) -> Result<Outcome, Fault> {
+        self.heap.begin();
+        let store = &mut self.store;
+        store.data_mut().now_us = now_ms as f64 * 1000.0;
+        let worked = store.set_fuel(self.limits.instructions).and_then(|()| {
+            write_request(&self.exports, store, fields)?;
+            run(&self.exports, store)
+        });
+        let outcome = match worked {
+            Ok(reply) => read_outcome(self.exports.memory.data(store.as_context()), reply)?,
+            Err(error) => match store.data_mut().fault.take() {
+                Some(fault) => return Err(fault),
+                None => Outcome::Failure(limit_failure(&error, &self.limits)?),
+            },
+        };
+        if matches!(outcome, Outcome::Failure(_) | Outcome::Refused(_)) {
+            self.rollback()?;
+        } else {
+            self.heap.commit(self.exports.memory.data_size(&self.store))?;
+        }
+        Ok(outcome)
+    }
+
+    fn rollback(&mut self) -> Result<(), Fault> {
+        if self.exports.memory.data_size(&self.store) == self.heap.len() {
+            self.exports
+                .stack_pointer
+                .set(&mut self.store, Val::I32(self.stack_base))
+                .map_err(|e| Fault(format!("stack pointer: {e:#}")))?;
+            return self.heap.rollback();
+        }
+        // A memory cannot shrink. So that a failed call leaves no trace, not even there, the instance is made anew.
+        let before = self.heap.before()?;
+        let host = self.store.data_mut().host.take().expect("a realm has a host");
+        *self = Realm::with_heap(self.sandbox.clone(), self.limits, host, before.len(), |bytes| bytes.copy_from_slice(&before))?;
+        Ok(())
+    }
+}
+
+fn write_request<H: Host>(exports: &Exports, store: &mut Store<Slot<H>>, fields: &[&str]) -> wasmtime::Result<()> {
+    let len: usize = fields.iter().map(|field| 4 + field.len()).sum();
+    let ptr = exports.buffer.call(&mut *store, u32::try_from(len)?)? as usize;
+    let bytes = exports.memory.data_mut(store);
+    let mut room = bytes.get_mut(ptr..).and_then(|rest| rest.get_mut(..len)).ok_or(Trap::MemoryOutOfBounds)?;
+    for field in fields {
+        let (head, rest) = room.split_at_mut(4);
+        head.copy_from_slice(&(field.len() as u32).to_le_bytes());
+        let (body, rest) = rest.split_at_mut(field.len());
+        body.copy_from_slice(field.as_bytes());
+        room = rest;
+    }
+    Ok(())
+}
+
+fn read_outcome(memory: &[u8], reply: u64) -> Result<Outcome, Fault> {
+    let malformed = || Fault("a malformed reply from the guest".into());
+    let (ptr, len) = ((reply >> 32) as usize, reply as u32 as usize);
+    let reply = memory.get(ptr..).and_then(|rest| rest.get(..len)).ok_or_else(malformed)?;
+    let (tag, mut rest) = reply.split_first().ok_or_else(malformed)?;
+    let mut field = || {
+        let (len, bytes) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
+        let (field, after) = bytes.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(malformed)?;
+        rest = after;
+        String::from_utf8(field.to_vec()).map_err(|_| malformed())
+    };
+    Ok(match tag {
+        0 => Outcome::Value(field()?),
+        1 => Outcome::Nothing,
+        2 => Outcome::Failure(Failure { name: field()?, message: field()?, stack: field()? }),
+        3 => Outcome::Refused(Failure { name: field()?, message: field()?, stack: field()? }),
+        _ => return Err(malformed()),
+    })
+}
+
+/// A trap is how a limit shows that the engine inside does not see itself.
+fn limit_failure(error: &wasmtime::Error, limits: &Limits) -> Result<Failure, Fault> {
+    let (name, message) = match error.downcast_ref::<Trap>() {
+        Some(Trap::OutOfFuel) => {
+            ("InstructionLimitError", format!("The call ran for more than {} instructions", limits.instructions))
+        }
+        Some(Trap::StackOverflow) => ("RangeError", "Maximum call stack size exceeded".to_owned()),
+        Some(Trap::UnreachableCodeReached) => {
+            ("HeapLimitError", format!("The call needed more than {} bytes of heap", limits.heap_bytes))
+        }
+        Some(trap) => ("SandboxError", format!("The engine trapped: {trap}")),
+        None => return Err(Fault(format!("the sandbox failed: {error:#}"))),
+    };
+    Ok(Failure { name: name.to_owned(), message, stack: String::new() })
+}
+
+const _: () = assert!(PAGE_BYTES.is_power_of_two() && (64 << 10) % PAGE_BYTES == 0);
