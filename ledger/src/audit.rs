@@ -5,9 +5,9 @@
 //!                                                     └─ yes ──▶ root, node, both signatures ───────┘
 //! ```
 //!
-//! The audit needs no secret and no state but this: the right edge of the Merkle tree, the certificates that the ledger
-//! itself holds, and the last signature. Who knows the service's certificate from elsewhere pins it; without a pin the
-//! audit shows only that the ledger is consistent with itself.
+//! The audit needs no secret and no state but this: a window of the Merkle tree (see [`crate::merkle`]), the
+//! certificates that the ledger itself holds, and the last signature. Who knows the service's certificate from
+//! elsewhere pins it; without a pin the audit shows only that the ledger is consistent with itself.
 //!
 //! Invariants: after an error the audit is over: every later call returns an error too. Transactions after the last
 //! signature are not yet vouched for by anyone; [`Audit::unsigned`] says how many there are.
@@ -213,8 +213,6 @@ impl Audit {
         self.last = Some(transaction.txid());
         self.tree.push(leaf.digest());
         if let Some(signature) = &signature {
-            let previous = signature.previous.map_or(0, |previous| previous.seqno);
-            self.tree.forget_before(previous);
             self.last_signature = Some(signature.clone());
         }
         bound_window(&mut self.tree);
@@ -328,10 +326,7 @@ impl Audit {
 }
 
 /// The rows that a map writes, and those that it removes, by node id.
-fn rows<'a>(
-    map: &'a MapWrites,
-    name: &'static str,
-) -> impl Iterator<Item = (Result<&'a str, Kind>, Option<&'a [u8]>)> {
+fn rows<'a>(map: &'a MapWrites, name: &'static str) -> impl Iterator<Item = (Result<&'a str, Kind>, Option<&'a [u8]>)> {
     let id = move |key: &'a [u8]| match std::str::from_utf8(key) {
         Ok(id) if id.len() == 64 => Ok(id),
         _ => Err(Kind::Governance { map: name }),

@@ -1,11 +1,11 @@
 //! Certificates: what a ledger needs to know of an X.509 certificate, and no more.
 //!
 //! A service has a self-signed certificate; it signs the certificate of each node. Both hold P-384 keys. Names,
-//! validity and extensions are for people and for TLS; here only the keys, the common name and the endorsement count, because a ledger
-//! must still verify when its certificates have expired.
+//! validity and extensions are for people and for TLS; here only the keys, the common name and the endorsement count,
+//! because a ledger must still verify when its certificates have expired.
 //!
-//! Invariants: the subject is one common name, the key an uncompressed P-384 point, the signature ECDSA with SHA-384, the PEM text is the one that
-//! encoding the DER again gives.
+//! Invariants: the subject is one common name, the key an uncompressed P-384 point, the signature ECDSA with SHA-384,
+//! the PEM text is the one that encoding the DER again gives.
 
 use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::signature::{

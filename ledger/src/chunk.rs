@@ -11,9 +11,9 @@
 //!   8    …    transactions from 18
 //! ```
 //!
-//! Completing a chunk takes four steps, each durable before the next: transactions, table, header, name. A crash between
-//! them leaves an open chunk that has *ended*: its last transaction is flagged, and what follows, and the header, is
-//! blank or already right, byte by byte. Recovery takes the steps that are missing.
+//! Completing a chunk takes four steps, each durable before the next: transactions, table, header, name. A crash
+//! between them leaves an open chunk that has *ended*: its last transaction is flagged, and what follows, and the
+//! header, is blank or already right, byte by byte. Recovery takes the steps that are missing.
 //!
 //! Invariants: chunks follow each other without gap or overlap, only the last is open; numbers in names have no leading
 //! zeros; the flagged transaction is the last of its chunk.
@@ -205,7 +205,9 @@ impl Chunk {
                 break;
             }
             let at = |error: CodecError| (self.end as u64, error.into());
-            let Some((len, flags)) = frame(rest).map_err(at)? else { break };
+            let Some((len, flags)) = frame(rest).map_err(at)? else {
+                break;
+            };
             if len > rest.len() {
                 break;
             }
@@ -238,8 +240,16 @@ mod tests {
             assert_eq!(ChunkName::parse(good).unwrap().unwrap().to_string(), good);
         }
         for bad in [
-            "ledger_", "ledger_0", "ledger_01", "ledger_1-2", "ledger_1.committed", "ledger_2-1.committed",
-            "ledger_1-2.committed.recovery", "ledger_+1", "ledger_1-02.committed", "ledger_18446744073709551616",
+            "ledger_",
+            "ledger_0",
+            "ledger_01",
+            "ledger_1-2",
+            "ledger_1.committed",
+            "ledger_2-1.committed",
+            "ledger_1-2.committed.recovery",
+            "ledger_+1",
+            "ledger_1-02.committed",
+            "ledger_18446744073709551616",
         ] {
             assert_eq!(ChunkName::parse(bad), Some(Err(BadName)), "{bad}");
         }

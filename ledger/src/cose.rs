@@ -3,8 +3,8 @@
 //! ```text
 //! 18([ protected, unprotected, nil, signature r ‖ s ])
 //!
-//! protected    {1: -35 (ES384), 4: key id, 395: 2 (CCF ledger),
-//!               15: {1: service name, 2: "ledger.signature", 6: signed at, unix s}, "ccf.v1": {"txid": "2.17"}}
+//! protected    {1: -35 (ES384), 4: key id, 15: {1: service name, 2: "ledger.signature", 6: signed at, unix s},
+//!               395: 2 (CCF ledger), "ccf.v1": {"txid": "2.17"}}
 //! payload      the root, 32 bytes, not part of the message
 //! unprotected  {} in a signature transaction; in a receipt
 //!              {396: {-1: [ << {1: [write set digest, commit evidence, claims digest],
@@ -14,7 +14,9 @@
 //! Invariant: [`Signature::parse`] accepts only the bytes that [`Signature::encode`] writes.
 
 use coset::cbor::Value;
-use coset::{CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana};
+use coset::{
+    CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana,
+};
 
 use crate::cert::Certificate;
 use crate::hex;

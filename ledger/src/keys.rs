@@ -232,9 +232,8 @@ impl Keys {
         node_pem: &str,
         secret: [u8; SECRET_BYTES],
     ) -> Result<Keys, KeyError> {
-        let certificate = |file, text| {
-            Certificate::from_pem(text).map_err(|source| KeyError::Certificate { file, source })
-        };
+        let certificate =
+            |file, text| Certificate::from_pem(text).map_err(|source| KeyError::Certificate { file, source });
         let malformed = |file, reason| KeyError::Malformed { file, reason };
         let service_certificate = certificate(SERVICE_CERT, service_pem)?;
         let node_certificate = certificate(NODE_CERT, node_pem)?;

@@ -24,7 +24,7 @@
 //!   [`Keys::generate`] and in ECDSA signatures, nowhere else.
 //! - Only [`storage`] touches files, behind a trait small enough that a test can crash it after each operation.
 //! - One value has one encoding. What would not re-encode to the same bytes is refused.
-//! - Memory per transaction is bounded: the auditor keeps the right edge of the tree, the sealer a window of leaves.
+//! - Memory per transaction is bounded: auditor and sealer keep a window of the tree.
 //! - Nothing on disk is changed before everything on disk has been read and found good.
 
 pub mod audit;
@@ -53,7 +53,7 @@ pub use genesis::{ServiceStatus, genesis, service_info};
 pub use keys::{KeyError, Keys};
 pub use log::{Log, LogError};
 pub use merkle::Hash;
-pub use reader::{Located, ReadError, Reader};
+pub use reader::{Located, ReadError, Reader, Torn};
 pub use receipt::{Receipt, ReceiptError};
 pub use recover::{RecoverError, Recovery, recover, recover_with};
 pub use sealer::{SealError, Sealed, Sealer};

@@ -102,11 +102,19 @@ impl<S: Storage> Log<S> {
     pub fn chunk_bytes(&self) -> u64 {
         let pending = self.pending.last();
         let written = match (&self.open, pending) {
-            _ if pending.is_some_and(|pending| pending.ends_chunk) => return CHUNK_HEADER_BYTES as u64,
+            _ if pending.is_some_and(|pending| pending.ends_chunk) => {
+                return CHUNK_HEADER_BYTES as u64;
+            }
             (Some(open), _) if self.pending.len() <= 1 => open.len,
             _ => CHUNK_HEADER_BYTES as u64,
         };
         written + pending.map_or(0, |pending| pending.bytes.len() as u64)
+    }
+
+    /// The file of the open chunk and its length, as of the last commit.
+    pub fn open_chunk(&self) -> Option<(String, u64)> {
+        let open = self.open.as_ref()?;
+        Some((crate::chunk::ChunkName { first: open.first, last: None }.to_string(), open.len))
     }
 
     /// The storage, for a [`Reader`].

@@ -7,11 +7,11 @@
 //! ```
 //!
 //! Only complete nodes are kept, by level; they never change again. The root and every path follow from them. Of each
-//! level the tree keeps what paths of the leaves of its *window* need; [`Tree::forget_before`] moves the window. With an
-//! empty window that is one node per set bit of the size: 2 KiB, however long the ledger.
+//! level the tree keeps what paths of the leaves of its *window* need; [`Tree::forget_before`] moves the window. With
+//! an empty window that is one node per set bit of the size: 2 KiB, however long the ledger.
 //!
-//! Invariants: levels `k` holds the complete nodes `base..size >> k`; each range that a root or a path of the window needs is
-//! made of those.
+//! Invariants: level `k` holds the complete nodes from `base` to `size >> k`; every range that a root or a path of the
+//! window needs is made of those.
 
 use crate::secret::sha256;
 
@@ -79,7 +79,7 @@ impl Tree {
                 level.base = index;
             }
             level.nodes.push(node);
-            if index % 2 == 0 {
+            if index.is_multiple_of(2) {
                 break;
             }
             let left = level.nodes[level.nodes.len() - 2];

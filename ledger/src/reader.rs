@@ -4,15 +4,16 @@
 //! files say about each other and about themselves (names, headers, tables, order); what the transactions say is for
 //! [`crate::Audit`].
 //!
-//! Invariants: the reader changes nothing. A transaction that is cut at the end of the open chunk is no error, since the
-//! ledger may be in use: it is reported by [`Reader::torn`].
+//! Invariants: the reader changes nothing. A transaction that is cut at the end of the open chunk is no error, since
+//! the ledger may be in use: it is reported by [`Reader::torn`].
 
 use std::io;
 use std::sync::Arc;
 
 use crate::chunk::{CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkName};
 use crate::storage::Storage;
-use crate::transaction::{CodecError, Transaction};
+use crate::transaction::{CodecError, Transaction, peek_txid};
+use crate::txid::TxId;
 
 /// Iterates over the transactions of a ledger.
 #[derive(Debug)]
@@ -45,6 +46,8 @@ pub struct Torn {
     pub offset: u64,
     /// How many bytes of it are there.
     pub len_bytes: u64,
+    /// Its name, when that much of it is there.
+    pub txid: Option<TxId>,
 }
 
 /// A folder that does not hold a readable ledger.
@@ -152,7 +155,9 @@ impl<'a, S: Storage> Reader<'a, S> {
             }
             match name.last {
                 Some(last) => expected = last + 1,
-                None if index + 1 < chunks.len() => return Err(ReadError::OpenInside { file: file() }),
+                None if index + 1 < chunks.len() => {
+                    return Err(ReadError::OpenInside { file: file() });
+                }
                 None => {}
             }
         }
@@ -183,8 +188,15 @@ impl<'a, S: Storage> Reader<'a, S> {
         let chunk = self.last_chunk.as_ref()?;
         let rest = chunk.rest();
         let headless = chunk.bytes.len() < CHUNK_HEADER_BYTES;
-        let torn = Torn { file: Arc::clone(&chunk.file), offset: chunk.end as u64, len_bytes: rest.len() as u64 };
-        (!rest.is_empty() && !headless).then_some(torn)
+        if rest.is_empty() || headless {
+            return None;
+        }
+        Some(Torn {
+            file: Arc::clone(&chunk.file),
+            offset: chunk.end as u64,
+            len_bytes: rest.len() as u64,
+            txid: peek_txid(rest).and_then(Result::ok),
+        })
     }
 
     /// The last chunk. Known when the iteration is over.
@@ -202,7 +214,9 @@ impl<'a, S: Storage> Reader<'a, S> {
     }
 
     fn load(&mut self) -> Result<Option<(Chunk, usize)>, ReadError> {
-        let Some(name) = self.chunks.next() else { return Ok(None) };
+        let Some(name) = self.chunks.next() else {
+            return Ok(None);
+        };
         let file = name.to_string();
         let bytes = self.storage.read(&file).map_err(|source| ReadError::Io { file: file.clone(), source })?;
         let chunk = Chunk::new(name, bytes);
@@ -215,7 +229,9 @@ impl<'a, S: Storage> Reader<'a, S> {
             if self.current.is_none() {
                 self.current = self.load()?;
             }
-            let Some((chunk, index)) = &mut self.current else { return Ok(None) };
+            let Some((chunk, index)) = &mut self.current else {
+                return Ok(None);
+            };
             let Some((offset, raw)) = chunk.transaction(*index) else {
                 self.last_chunk = self.current.take().map(|(chunk, _)| chunk);
                 continue;

@@ -1,5 +1,5 @@
-//! Receipts: a transaction, the path from its leaf to a root, and the root's signature. A receipt is checked without the
-//! ledger, by anyone who knows the service's certificate.
+//! Receipts: a transaction, the path from its leaf to a root, and the root's signature. A receipt is checked without
+//! the ledger, by anyone who knows the service's certificate.
 //!
 //! ```text
 //! write set digest ┐
@@ -10,7 +10,8 @@
 //! Two forms are written: the JSON of CCF's HTTP interface, with the node's signature, and a COSE message with the
 //! service's own. The receipt of a signature transaction holds the root itself in place of the left side.
 //!
-//! Invariant: [`Receipt::verify`] believes nothing in the receipt that it has not derived from the service's certificate.
+//! Invariant: [`Receipt::verify`] believes nothing in the receipt that it has not derived from the service's
+//! certificate.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -170,8 +171,8 @@ impl Receipt {
         }
     }
 
-    /// Checks the receipt. `Some` name when it is the receipt of a transaction, `None` for a signature transaction, whose
-    /// receipt does not hold its name.
+    /// Checks the receipt. `Some` name when it is the receipt of a transaction, `None` for a signature transaction,
+    /// whose receipt does not hold its name.
     pub fn verify(&self, service: &Certificate) -> Result<Option<TxId>, ReceiptError> {
         if self.node_id != self.node_certificate.id() || !self.node_certificate.is_endorsed_by(service) {
             return Err(ReceiptError::NotEndorsed);

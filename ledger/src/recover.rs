@@ -1,7 +1,8 @@
 //! Recovery: what the operator does with a folder before writing to it again, after a crash or not.
 //!
-//! 1. Read everything, and check everything: files, transactions, Merkle roots, signatures, and, with the ledger secret, the
-//!    tag and the commit evidence of every transaction, so that also the tail that nobody signed yet is what was written.
+//! 1. Read everything, and check everything: files, transactions, Merkle roots, signatures, and, with the ledger
+//!    secret, the tag and the commit evidence of every transaction, so that also the tail that nobody signed yet is
+//!    what was written.
 //! 2. If the last transaction is cut, make sure that a crash did it: a torn write authenticates at no length, while a
 //!    transaction whose length was changed still authenticates at its real one.
 //! 3. Only then change the folder: cut the torn transaction off, or complete a chunk that has ended.
@@ -75,9 +76,12 @@ pub enum RecoverError {
 }
 
 impl<S> Recovery<S> {
-    /// The lowest view that a sealer may take now.
+    /// The view that a sealer should take now: above every view in the ledger, and above that of the torn transaction,
+    /// whose nonce was used although the transaction is gone.
     pub fn next_view(&self) -> u64 {
-        self.audit.last().map_or(FIRST_VIEW, |last| last.view + 1)
+        let torn = self.torn.as_ref().and_then(|torn| torn.txid);
+        let last = self.audit.last().into_iter().chain(torn).map(|txid| txid.view).max();
+        last.map_or(FIRST_VIEW, |last| last + 1)
     }
 }
 

@@ -1,16 +1,17 @@
 //! The sealer: gives transactions their names, encodes, encrypts and hashes them, and signs.
 //!
-//! It works in memory and does no I/O: what [`Sealer::seal`] returns is not part of the ledger until the log has made it
-//! durable, and the caller must not let anybody see it before that. After a failure to do so the sealer is ahead of the
-//! ledger; drop it, recover, and resume with a higher view.
+//! It works in memory and does no I/O: what [`Sealer::seal`] returns is not part of the ledger until the log has made
+//! it durable, and the caller must not let anybody see it before that. After a failure to do so the sealer is ahead of
+//! the ledger; drop it, recover, and resume with a higher view.
 //!
 //! Invariants:
 //!
 //! - Transactions come out in order, without gaps, and every one is a leaf of the tree before the next comes out.
 //! - A signature covers everything before it; the writes of a signature transaction cannot come from outside.
-//! - One (view, seqno) is sealed once, because it is also the nonce; [`Sealer::resume`] takes a higher view than any before.
-//! - Receipts can be made for the transactions of the last two signature intervals, up to [`WINDOW_MAX_LEAVES`]; for
-//!   older ones see [`crate::receipt::from_ledger`].
+//! - One (view, seqno) is sealed once, because it is also the nonce; [`Sealer::resume`] takes only a view that the
+//!   ledger has not seen.
+//! - Receipts can be made for at least the last [`WINDOW_MIN_LEAVES`] transactions; for older ones see
+//!   [`crate::receipt::from_ledger`].
 
 use std::sync::Arc;
 
@@ -24,8 +25,10 @@ use crate::transaction::{self, CodecError, FLAG_END_OF_CHUNK, Leaf};
 use crate::txid::{FIRST_VIEW, SEQNO_MAX, TxId, VIEW_MAX};
 use crate::write_set::WriteSet;
 
-/// Leaves for which paths are kept: 64 bytes each, 4 MiB in all.
+/// Most leaves for which paths are kept: 64 bytes each, 4 MiB in all.
 pub const WINDOW_MAX_LEAVES: u64 = 1 << 16;
+/// Fewest leaves for which paths are kept, when there are as many.
+pub const WINDOW_MIN_LEAVES: u64 = WINDOW_MAX_LEAVES / 2;
 
 /// Turns write sets into transactions.
 #[derive(Debug)]
@@ -82,7 +85,9 @@ impl Sealer {
 
     /// For a ledger that was read to its end. The view must be higher than the last one in it.
     pub fn resume(keys: &Arc<Keys>, view: u64, audit: Audit) -> Result<Sealer, SealError> {
-        let Some(last) = audit.last() else { return Sealer::new(keys, view) };
+        let Some(last) = audit.last() else {
+            return Sealer::new(keys, view);
+        };
         let service_matches = audit.service_certificate() == Some(keys.service_certificate());
         if !service_matches || audit.trusted_node(keys.node_certificate().id()) != Some(keys.node_certificate()) {
             return Err(SealError::Keys);
@@ -147,7 +152,6 @@ impl Sealer {
         };
         let flags = if ends_chunk { FLAG_END_OF_CHUNK } else { 0 };
         let sealed = self.encode(flags, &info.write_set(), [0; 32])?;
-        self.tree.forget_before(info.previous.map_or(0, |previous| previous.seqno));
         self.last_signature = Some(info);
         Ok(sealed)
     }
@@ -177,9 +181,9 @@ impl Sealer {
     }
 }
 
-/// Keeps the window of a tree within [`WINDOW_MAX_LEAVES`], moving it half a window at a time.
+/// Keeps the window of a tree between its two bounds.
 pub(crate) fn bound_window(tree: &mut Tree) {
     if tree.size() - tree.window() > WINDOW_MAX_LEAVES {
-        tree.forget_before(tree.size() - WINDOW_MAX_LEAVES / 2);
+        tree.forget_before(tree.size() - WINDOW_MIN_LEAVES);
     }
 }

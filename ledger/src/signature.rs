@@ -1,18 +1,19 @@
 //! Signature transactions: the transactions that carry a root of the tree and its two signatures.
 //!
 //! ```text
-//! public:ccf.internal.signatures        {"commit_seqno":15,"commit_view":2,"node":"…","root":"…","seqno":17,"sig":"…","view":2}
+//! public:ccf.internal.signatures        {"commit_seqno":15,"commit_view":2,"node":"…","root":"…",
+//!                                        "seqno":17,"sig":"…","view":2}
 //! public:ccf.internal.cose_signatures   "…"                         a JSON string: base64 of the COSE message
 //! public:ccf.internal.tree              nothing
 //! ```
 //!
 //! Each map has one key, 8 zero bytes. `root` is over the transactions 0 to seqno − 1, `sig` is base64 of an ECDSA
 //! signature in DER by the node's key, where the root stands in for the hash of a message; `commit_…` names the
-//! signature transaction before this one, or 0. The node's certificate is in `public:ccf.gov.nodes.endorsed_certificates`
-//! and is not repeated.
+//! signature transaction before this one, or 0. The node's certificate is in
+//! `public:ccf.gov.nodes.endorsed_certificates` and is not repeated.
 //!
-//! Invariants: a signature transaction touches these three maps and nothing else, claims nothing, and its JSON is in the
-//! one spelling above.
+//! Invariants: a signature transaction touches these three maps and nothing else, claims nothing, and its JSON is in
+//! the one spelling above.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;

@@ -1,8 +1,8 @@
-//! Storage: the few things that a ledger does to a folder. One trait, so that a test can crash, tear and flip between any two of
-//! them.
+//! Storage: the few things that a ledger does to a folder. One trait, so that a test can crash, tear and flip between
+//! any two of them.
 //!
-//! What a ledger relies on: after [`Storage::sync`] the bytes of the file survive a crash; after [`Storage::sync_dir`] so
-//! do names. Before that, a write may be lost, or only its first part be there.
+//! Invariants that a ledger relies on: after [`Storage::sync`] the bytes of the file survive a crash; after
+//! [`Storage::sync_dir`] so do names. Before that, a write may be lost, or only its first part be there.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};

@@ -18,7 +18,7 @@
 //!
 //! The leaf of the Merkle tree is `sha256(sha256(all of the above) ‖ commit evidence digest ‖ claims digest)`.
 //!
-//! Invariants: [`Transaction::parse`] accepts only what [`encode`] produces: the lengths add up, the seqno of the
+//! Invariants: [`Transaction::parse`] accepts only what a sealer produces: the lengths add up, the seqno of the
 //! nonce is the seqno of the public domain, reserved fields are zero, and the maps are as `write_set` demands.
 //! The private maps are checked likewise when they are decrypted.
 
@@ -247,7 +247,9 @@ pub(crate) fn encode(
     }
     let evidence = secret.commit_evidence_digest(txid, flags);
     let mut raw = Vec::with_capacity(len);
-    raw.extend_from_slice(&(u64::from(VERSION) | u64::from(flags) << 8 | ((len - HEADER_BYTES) as u64) << 16).to_le_bytes());
+    raw.extend_from_slice(
+        &(u64::from(VERSION) | u64::from(flags) << 8 | ((len - HEADER_BYTES) as u64) << 16).to_le_bytes(),
+    );
     raw.extend_from_slice(&[0; TAG_BYTES]);
     raw.extend_from_slice(&nonce_bytes(txid));
     raw.extend_from_slice(&(public_len as u64).to_le_bytes());
@@ -270,7 +272,9 @@ pub(crate) fn encode(
 /// Length and flags of the transaction at the beginning of `bytes`, of which only the header is looked at. `None` when
 /// not even the header is there.
 pub(crate) fn frame(bytes: &[u8]) -> Result<Option<(usize, u8)>, CodecError> {
-    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else { return Ok(None) };
+    let Some(header) = bytes.first_chunk::<HEADER_BYTES>() else {
+        return Ok(None);
+    };
     let (version, flags) = (header[0], header[1]);
     if version != VERSION || flags & !FLAG_END_OF_CHUNK != 0 {
         return Err(CodecError::Header);
@@ -312,8 +316,5 @@ pub(crate) fn sealed_len(bytes: &[u8], secret: &LedgerSecret) -> Option<usize> {
         let nonce = bytes.get(at + NONCE_OFFSET..at + NONCE_OFFSET + 8);
         nonce == Some(&next_seqno[..]) && matches!(frame(&bytes[at..]), Ok(Some(_)))
     });
-    [public_end, bytes.len()]
-        .into_iter()
-        .chain(next)
-        .find(|&end| open(&bytes[..end], txid, public_end, secret).is_ok())
+    [public_end, bytes.len()].into_iter().chain(next).find(|&end| open(&bytes[..end], txid, public_end, secret).is_ok())
 }

@@ -1,14 +1,18 @@
 //! What a transaction does to the state: for each map, the keys that it writes and the keys that it removes.
 //!
 //! ```text
-//! map   ┌ u64 length, name ┬ i64 read version = 0 ┬ u64 reads = 0 ┬ u64 writes ┬ writes × (u64, key, u64, value) ┬ u64 removes ┬ removes × (u64, key) ┐
+//! u64 length, name
+//! i64 read version = 0
+//! u64 number of reads = 0
+//! u64 number of writes,   then for each:  u64 length, key, u64 length, value
+//! u64 number of removes,  then for each:  u64 length, key
 //! ```
 //!
-//! All integers are little-endian. A map whose name begins with `public:` is readable in the ledger by everyone, every
-//! other map is encrypted.
+//! So stands each map in the bytes of a transaction. All integers are little-endian. A map whose name begins with
+//! `public:` is readable in the ledger by everyone, every other map is encrypted.
 //!
-//! Invariants of the encoding: maps, writes and removes are in strictly ascending byte order; no key is both written and
-//! removed; a map that neither writes nor removes is left out. The decoder refuses anything else.
+//! Invariants of the encoding: maps, writes and removes are in strictly ascending byte order; no key is both written
+//! and removed; a map that neither writes nor removes is left out. The decoder refuses anything else.
 
 use std::collections::{BTreeMap, BTreeSet};
 

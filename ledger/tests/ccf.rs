@@ -1,5 +1,7 @@
-//! The public tools of CCF read what is written here. They are Python: `GLASSBOX_PYTHON` names an interpreter with the packages
-//! `ccf==6.0.28` and `cbor2<6`; without it these tests are skipped.
+//! The public tools of CCF read what is written here. They are Python: `GLASSBOX_PYTHON` names an interpreter with the
+//! packages `ccf==6.0.28` and `cbor2<6`; without it their part of the test is skipped.
+
+#![allow(clippy::unwrap_used)] // also in the helpers of the tests
 
 mod support;
 

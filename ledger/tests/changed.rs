@@ -1,5 +1,7 @@
 //! Whoever changes the ledger, or the keys, is caught; and nothing is repaired that a crash did not break.
 
+#![allow(clippy::unwrap_used)] // also in the helpers of the tests
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -125,7 +127,11 @@ fn a_signature_that_was_made_by_somebody_else() {
     assert!(matches!(error, RecoverError::Seal { .. }), "{error}");
     let audit = |certificate: &ledger::Certificate| {
         let mut audit = Audit::pinned(certificate.clone());
-        let mut pushed = Reader::open(&written()).unwrap().map(Result::unwrap).map(|l| audit.push(&l.transaction)).collect::<Vec<_>>();
+        let mut pushed = Reader::open(&written())
+            .unwrap()
+            .map(Result::unwrap)
+            .map(|l| audit.push(&l.transaction))
+            .collect::<Vec<_>>();
         pushed.swap_remove(0).map(|_| ())
     };
     assert_eq!(audit(other.service_certificate()).unwrap_err().kind, AuditErrorKind::OtherService);
@@ -191,7 +197,9 @@ fn each_changed_character_of_a_receipt() {
     for at in 0..json.len() {
         let mut changed = json.clone().into_bytes();
         changed[at] ^= 1;
-        let Ok(changed) = String::from_utf8(changed) else { continue };
+        let Ok(changed) = String::from_utf8(changed) else {
+            continue;
+        };
         let believed = Receipt::from_json(&changed).is_ok_and(|receipt| receipt.verify(certificate).is_ok());
         assert!(!believed, "character {at}");
     }

@@ -1,5 +1,7 @@
 //! One value has one encoding, and nothing else is accepted.
 
+#![allow(clippy::unwrap_used)] // also in the helpers of the tests
+
 mod support;
 
 use std::collections::BTreeMap;

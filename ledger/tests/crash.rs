@@ -1,6 +1,8 @@
 //! Crash after each operation of the storage, and in the middle of each write: every transaction that a commit reported
 //! durable is there afterwards, and the ledger goes on.
 
+#![allow(clippy::unwrap_used)] // also in the helpers of the tests
+
 mod support;
 
 use ledger::{Reader, Storage, TxId};

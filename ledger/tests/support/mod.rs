@@ -1,5 +1,5 @@
 //! What the tests share: a disk that can crash, and a small service that writes a ledger.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -239,7 +239,7 @@ impl Files {
                 Some(entry) => Ok(Answer::Text(json!(stat(&entry)).to_string())),
                 None => refuse("NotFoundError", "File not found"),
             },
-            _ => Err(Problem::Fault(Fault(format!("the guest asks question {op}, which scripts do not have")))),
+            _ => refuse("TypeError", "Scripts have no such question"),
         }
     }
 

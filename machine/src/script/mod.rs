@@ -23,6 +23,7 @@ pub struct Script {
     sandbox: Sandbox,
     code: Option<Code>,
     methods: Vec<String>,
+    has_init: bool,
     // Never None between two calls of a method here.
     life: Option<Life>,
 }
@@ -35,7 +36,7 @@ enum Life {
 
 impl Script {
     pub(crate) fn new(sandbox: Sandbox, state: State, console: Console) -> Script {
-        Script { sandbox, code: None, methods: Vec::new(), life: Some(Life::Unborn(Files::new(state, console))) }
+        Script { sandbox, code: None, methods: Vec::new(), has_init: false, life: Some(Life::Unborn(Files::new(state, console))) }
     }
 
     /// The code that runs now.
@@ -46,6 +47,11 @@ impl Script {
     /// The exported methods, in the order of their definition, without `init`.
     pub fn methods(&self) -> &[String] {
         &self.methods
+    }
+
+    /// The script exports `init`.
+    pub fn has_init(&self) -> bool {
+        self.has_init
     }
 
     /// The version of the files archive: how many entries its history has.
@@ -132,11 +138,11 @@ impl Script {
         };
         let mut realm = Realm::new(&self.sandbox, code.settings.into(), files)?;
         let result = result_of(realm.load(&code.name, &code.source, time_ms)?);
-        let methods = match &result {
-            Ok(json) => serde_json::from_str::<Vec<String>>(json.as_deref().unwrap_or("[]")).unwrap_or_default(),
-            Err(_) => Vec::new(),
-        };
-        if result.is_ok() {
+        if let Ok(json) = &result {
+            let mut methods: Vec<String> = serde_json::from_str(json.as_deref().unwrap_or("[]")).unwrap_or_default();
+            let count = methods.len();
+            methods.retain(|method| method != INIT);
+            self.has_init = methods.len() < count;
             self.methods = methods;
             self.code = Some(code.clone());
             self.life = Some(Life::Realm(Box::new(realm)));

@@ -1,15 +1,14 @@
 // `console`: formats on this side of the wall, so that what a line says is decided by the realm alone.
 (function (native) {
   'use strict';
-  const { format, inspect, host } = native;
-  const { apply } = Reflect;
+  const { format, inspect, host, text } = native;
   const repeat = Function.prototype.call.bind(String.prototype.repeat);
   const replaceAll = Function.prototype.call.bind(String.prototype.replaceAll);
   const OP_CONSOLE = 1;
   const DEBUG = '0', INFO = '1', WARN = '2', ERROR = '3';
   const MAX_INDENT = 40;
   let indent = 0;
-  let counts = new Map();
+  const counts = new Map();
   const get = Function.prototype.call.bind(Map.prototype.get);
   const set = Function.prototype.call.bind(Map.prototype.set);
 
@@ -35,11 +34,11 @@
     groupCollapsed(...args) { if (args.length > 0) print(INFO, args); indent += 2; },
     groupEnd() { if (indent > 0) indent -= 2; },
     count(label = 'default') {
-      const n = (get(counts, `${label}`) || 0) + 1;
-      set(counts, `${label}`, n);
-      print(INFO, [`${label}: ${n}`]);
+      const n = (get(counts, text(label)) || 0) + 1;
+      set(counts, text(label), n);
+      print(INFO, [text(label) + ': ' + n]);
     },
-    countReset(label = 'default') { set(counts, `${label}`, 0); },
+    countReset(label = 'default') { set(counts, text(label), 0); },
   };
   Object.defineProperty(globalThis, 'console', { value: console, writable: true, configurable: true, enumerable: false });
 })

@@ -9,6 +9,9 @@
   const isView = ArrayBuffer.isView;
   const isWellFormed = Function.prototype.call.bind(String.prototype.isWellFormed);
   const map = Function.prototype.call.bind(Array.prototype.map);
+  const { floor, ceil } = Math;
+  const MAX = Number.MAX_SAFE_INTEGER;
+  const defineProperty = Object.defineProperty;
   const Bytes = Uint8Array;
   const Buffer = ArrayBuffer;
 
@@ -70,12 +73,12 @@
     const stat = {
       dev: 0, nlink: 1, rdev: 0, blksize: 0, ino: 0,
       mode: directory ? 16877 : 33188, uid: 0, gid: 0,
-      size, offset: 0, byteOffset: 0, blocks: directory ? 0 : Math.ceil(size / 65536),
-      atime: mtime, mtime, ctime, linkname: '', downloaded: directory ? 0 : Math.ceil(size / 65536),
+      size, offset: 0, byteOffset: 0, blocks: directory ? 0 : ceil(size / 65536),
+      atime: mtime, mtime, ctime, linkname: '', downloaded: directory ? 0 : ceil(size / 65536),
     };
     // Methods are not enumerable: a stat that a backend returns is plain data.
-    Object.defineProperty(stat, 'isFile', { value: () => !directory, enumerable: false });
-    Object.defineProperty(stat, 'isDirectory', { value: () => directory, enumerable: false });
+    defineProperty(stat, 'isFile', { value: () => !directory, enumerable: false });
+    defineProperty(stat, 'isDirectory', { value: () => directory, enumerable: false });
     return stat;
   }
 
@@ -124,8 +127,9 @@
 
     async history(options) {
       const { start = 0, end = -1, reverse = false } = options || {};
-      const bound = (n) => (typeof n === 'number' && n >= 0 && n <= Number.MAX_SAFE_INTEGER ? Math.floor(n) : -1);
-      const text = `${Math.max(0, bound(start))}\n${bound(end)}\n${reverse ? 'r' : '-'}`;
+      const bound = (n) => (typeof n === 'number' && n >= 0 && n < MAX ? floor(n) : -1);
+      const first = bound(start);
+      const text = (first < 0 ? 0 : first) + '\n' + bound(end) + '\n' + (reverse ? 'r' : '-');
       return map(parse(ask(HISTORY, text)), ([path, version, type]) => ({ path, version, type }));
     },
   };

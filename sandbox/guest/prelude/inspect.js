@@ -5,8 +5,9 @@
 // Invariants:
 // - neither throws, whatever the value: a getter, a `toString` or a tag that throws is shown as such or left out;
 // - no accessor of a plain property is called and no proxy trap is triggered: a proxy is shown as its target.
-//   Scripts run only for `Symbol.toStringTag` getters, an error's `name` and `message`, `%s` of an object with
-//   its own `toString`, `%j` and `%d`, and `Symbol.for('nodejs.util.inspect.custom')`;
+//   Scripts run only for getters of `Symbol.toStringTag`, of a function's `name` and of an error's `name` and
+//   `message`; for `Symbol.for('nodejs.util.inspect.custom')`; and for %s of an object with a `toString` of its
+//   own, %j, %d, %i and %f;
 // - the output has at most MAX_CHARS, and the work is bounded by it: once it is used up, loops end.
 (function (native) {
   'use strict';

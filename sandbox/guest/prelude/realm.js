@@ -81,7 +81,7 @@
   hidden(globalThis, 'setInterval', function setInterval(callback, delay, ...args) { return schedule(callback, delay, args, true); });
   hidden(globalThis, 'setImmediate', function setImmediate(callback, ...args) { return schedule(callback, 1, args, false); });
   for (const name of ['clearTimeout', 'clearInterval', 'clearImmediate']) {
-    hidden(globalThis, name, { [name](id) { delete waiting[`${id}`]; } }[name]);
+    hidden(globalThis, name, { [name](id) { if (typeof id === 'number' || typeof id === 'string') delete waiting[id]; } }[name]);
   }
 
   // Runs the next timer. False when there is none: then nothing can settle what the call waits for.
@@ -90,7 +90,7 @@
       const timer = dequeue();
       if (waiting[timer.id] !== timer) continue;
       if (timer.due > clock) {
-        host(OP_ADVANCE, `${timer.due - clock}`);
+        host(OP_ADVANCE, '' + (timer.due - clock));
         clock = timer.due;
       }
       if (timer.every > 0) {
@@ -140,7 +140,7 @@
     const add = (name, value) => {
       if (typeof value !== 'function' || name in table) return;
       table[name] = value;
-      if (name !== 'init') names[names.length] = name;
+      names[names.length] = name;
     };
     if (namespace === undefined) {
       receiver = module.exports;

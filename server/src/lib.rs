@@ -1,0 +1,28 @@
+//! The server: everything that touches the outside.
+//!
+//! ```text
+//! socket ──▶ rpc (protocol, no I/O) ──▶ admit (clock, seed, caller) ──▶ queue ──▶ executor thread ──▶ committer thread
+//!   ▲                                                                   execute, seal, sign      append, fsync │
+//!   └───────────────────────────────────────── reply ──────────────────────────────────────────────────────────┘
+//! http    status page, /ledger, /archive, /files, /metrics, /healthz
+//! node    a directory: create, lock, recover, replay
+//! ```
+//!
+//! # Invariants
+//!
+//! - A reply leaves only after its transaction is on disk: the committer alone sends replies.
+//! - One thread executes, in the order of admission. No other thread touches the machine.
+//! - Every queue is bounded and says so when it is full.
+//! - The clock and the random generator are read in `admit` alone.
+
+pub mod admit;
+pub mod commit;
+pub mod http;
+pub mod limits;
+pub mod metrics;
+pub mod node;
+pub mod rpc;
+mod socket;
+
+pub use commit::Backend;
+pub use node::{Options, StartError};

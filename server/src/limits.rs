@@ -1,0 +1,42 @@
+//! What a stranger can make grow, and how far.
+
+use std::time::Duration;
+
+/// Calls that wait while one runs. One more is refused.
+pub const MAX_WAITING_CALLS: usize = 1_000;
+
+/// A frame above this is refused with an error reply.
+pub const MAX_FRAME_BYTES: usize = 4 << 20;
+
+/// A frame above this ends the connection: it is not even read.
+pub const MAX_READ_BYTES: usize = 16 << 20;
+
+/// Requests in one JSON-RPC batch.
+pub const MAX_BATCH: usize = 100;
+
+/// Connections at once; further ones wait in the listener's backlog.
+pub const MAX_CONNECTIONS: usize = 16_384;
+
+/// Replies that wait for one connection that does not read them. One more ends it.
+pub const MAX_UNSENT_REPLIES: usize = 2_048;
+
+/// Bytes of a method name or a caller's name.
+pub const MAX_NAME_BYTES: usize = 256;
+
+/// How long a request's head may take.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// How long a write to a client may take.
+pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Inputs that are executed before they go to disk together.
+pub const MAX_GROUP: usize = 256;
+
+/// A signature follows at the latest so many transactions after the last one.
+pub const MAX_UNSIGNED: u64 = 1_000;
+
+/// A signature follows at the latest so long after the first transaction that it covers.
+pub const SIGN_AFTER: Duration = Duration::from_millis(100);
+
+/// A chunk of the ledger ends at the first signature beyond this size.
+pub const CHUNK_BYTES: u64 = 5 << 20;
