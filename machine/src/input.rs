@@ -4,12 +4,12 @@
 //! stand as they were received:
 //!
 //! ```text
-//! {"call":"increment","args":[1],"caller":null,"time":1763828000123,"seed":"00c0ffee00c0ffee"}
+//! {"call":"increment","args":[1],"caller":"bob","time":1763828000123,"seed":"00c0ffee00c0ffee"}
 //! {"init":true,"time":…,"seed":"…"}
 //! {"deploy":{"name":"counter.js","source":"…","heap_bytes":…,"stack_bytes":…,"instructions":…},"time":…,"seed":"…"}
 //! ```
 //!
-//! `time` is in milliseconds since 1970: `Date` during the call. `seed` feeds `Math.random`.
+//! Without `caller` the call is anonymous. `time` is in milliseconds since 1970: `Date` during the call. `seed` feeds `Math.random`.
 //!
 //! Invariant: one input has one encoding. What would not be written again as the same bytes is refused.
 
@@ -132,6 +132,7 @@ struct CallRecord<'a> {
     call: String,
     #[serde(borrow)]
     args: &'a RawValue,
+    #[serde(default)]
     caller: Caller,
     time: u64,
     seed: String,
@@ -172,10 +173,9 @@ impl Input {
                 text(&mut out, &call.method).expect("a vector takes everything");
                 out.extend_from_slice(b",\"args\":");
                 out.extend_from_slice(call.args.as_bytes());
-                out.extend_from_slice(b",\"caller\":");
-                match &call.caller {
-                    Some(caller) => text(&mut out, caller).expect("a vector takes everything"),
-                    None => out.extend_from_slice(b"null"),
+                if let Some(caller) = &call.caller {
+                    out.extend_from_slice(b",\"caller\":");
+                    text(&mut out, caller).expect("a vector takes everything");
                 }
                 out.extend_from_slice(format!(",\"time\":{},\"seed\":\"{:016x}\"}}", call.time_ms, call.seed).as_bytes());
                 return out;

@@ -30,13 +30,11 @@ pub struct Entry {
 impl Entry {
     /// Reads a transaction; `None` if it ran nothing (the first one, signatures).
     pub fn read(writes: &WriteSet) -> Result<Option<Entry>, MalformedRecord> {
-        let missing = |what| MalformedRecord { what, why: "it is missing".into() };
-        if !writes.maps.contains_key(maps::CALL) {
-            return Ok(None);
-        }
-        let input = writes.get(maps::CALL, maps::IN_KEY).ok_or_else(|| missing("input"))?;
-        let result = writes.get(maps::CALL, maps::OUT_KEY).ok_or_else(|| missing("outcome"))?;
-        Ok(Some(Entry { input: Input::decode(input)?, result: outcome::decode(result)? }))
+        let Some(record) = writes.get(maps::GLASSBOX, maps::CALL_KEY) else { return Ok(None) };
+        // The arguments may hold line feeds, a result as the engine writes it holds none.
+        let split = record.iter().rposition(|&byte| byte == b'\n');
+        let (input, result) = record.split_at(split.ok_or(MalformedRecord { what: "call", why: "it has no outcome".into() })?);
+        Ok(Some(Entry { input: Input::decode(input)?, result: outcome::decode(&result[1..])? }))
     }
 }
 
@@ -172,7 +170,7 @@ impl Machine {
         if transaction.claims_digest() != [0; 32] {
             return Err(diverges(Difference::Foreign("a claims digest")));
         }
-        if let Some(record) = recorded.get(maps::SERVICE, maps::SERVICE_KEY) {
+        if let Some(record) = recorded.get(maps::GLASSBOX, maps::SERVICE_KEY) {
             if txid.seqno != 1 {
                 return Err(diverges(Difference::Order("the service record stands in the first transaction only")));
             }
@@ -204,8 +202,10 @@ impl Machine {
 /// The write set of an executed input.
 fn seal(input: &Input, outcome: &Outcome) -> WriteSet {
     let mut set = WriteSet::new();
-    set.put(maps::CALL, maps::IN_KEY, input.encode());
-    set.put(maps::CALL, maps::OUT_KEY, outcome::encode(&outcome.result));
+    let mut record = input.encode();
+    record.push(b'\n');
+    record.extend_from_slice(&outcome::encode(&outcome.result));
+    set.put(maps::GLASSBOX, maps::CALL_KEY, record);
     for (path, value) in &outcome.writes {
         match value {
             Some(value) => set.put(maps::FILES, path.as_bytes(), value.as_slice()),

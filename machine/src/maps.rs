@@ -2,26 +2,21 @@
 //!
 //! | map | key | value |
 //! |---|---|---|
-//! | `public:glassbox.service` | `service` | the [`crate::Service`], JSON; in the first transaction only |
-//! | `public:glassbox.call` | `in` | the [`crate::Input`], JSON; in every transaction that runs something |
-//! | `public:glassbox.call` | `out` | the [`crate::Outcome`], JSON; beside it |
-//! | `public:script.files` | absolute path | an entry of the files archive, [`crate::script::archive`] |
+//! | `public:glassbox` | `service` | the [`crate::Service`], JSON; in the first transaction only |
+//! | `public:glassbox` | `call` | the [`crate::Input`], a line feed, the [`crate::Outcome`]'s result, both JSON; in every transaction that runs something |
+//! | `public:files` | absolute path | an entry of the files archive, [`crate::script::archive`] |
 //!
 //! The state has one map more that is derived while writes are applied, and stands in no transaction:
 //!
-//! | `script.history` | version, u64 BE | `p` (put) or `d` (del), then the path |
+//! | `history` | version, u64 BE | `p` (put) or `d` (del), then the path |
 
-/// What the ledger is a ledger of.
-pub const SERVICE: &str = "public:glassbox.service";
-/// The only key of [`SERVICE`].
+/// What the ledger is a ledger of, and what it ran.
+pub const GLASSBOX: &str = "public:glassbox";
+/// The key of the service record.
 pub const SERVICE_KEY: &[u8] = b"service";
-/// Inputs and outcomes.
-pub const CALL: &str = "public:glassbox.call";
-/// The key of an input.
-pub const IN_KEY: &[u8] = b"in";
-/// The key of an outcome.
-pub const OUT_KEY: &[u8] = b"out";
+/// The key of an input and its result.
+pub const CALL_KEY: &[u8] = b"call";
 /// The files archive of a script.
-pub const FILES: &str = "public:script.files";
+pub const FILES: &str = "public:files";
 /// The versions of the files archive; derived.
-pub const HISTORY: &str = "script.history";
+pub const HISTORY: &str = "history";

@@ -40,7 +40,7 @@ impl Service {
 
     /// Adds what the first transaction says about the app: the record, and `/dat.json`, with which every archive begins.
     pub fn write(&self, writes: &mut WriteSet) {
-        writes.put(maps::SERVICE, maps::SERVICE_KEY, self.encode());
+        writes.put(maps::GLASSBOX, maps::SERVICE_KEY, self.encode());
         writes.put(maps::FILES, archive::MANIFEST_PATH, archive::manifest(&self.files, &self.title));
     }
 

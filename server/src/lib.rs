@@ -26,3 +26,13 @@ mod socket;
 
 pub use commit::Backend;
 pub use node::{Options, StartError};
+
+/// Allows as many open files as the system lets this process have.
+pub fn raise_file_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        // Without it the server works, with fewer connections.
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! key    the path: `/photos/a.jpg`; the root has no row
-//! value  u8 kind: 0 folder, 1 file · u64 LE created · u64 LE modified (milliseconds since 1970) · the content
+//! value  u8 kind: 0 folder, 1 file · u48 LE created · u48 LE modified (milliseconds since 1970) · the content
 //! ```
 //!
 //! Every archive has `/dat.json`, which says its address and title. Scripts read it; only the first transaction writes it.
@@ -15,7 +15,10 @@ use std::borrow::Cow;
 pub const MANIFEST_PATH: &str = "/dat.json";
 
 /// Bytes in front of the content.
-pub const HEADER_BYTES: usize = 1 + 8 + 8;
+pub const HEADER_BYTES: usize = 1 + TIME_BYTES + TIME_BYTES;
+
+/// Bytes of a time: enough until the year 10889.
+const TIME_BYTES: usize = 6;
 
 /// A file or a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,8 +37,8 @@ impl<'a> Entry<'a> {
         let content = self.content.as_deref().unwrap_or_default();
         let mut value = Vec::with_capacity(HEADER_BYTES + content.len());
         value.push(u8::from(self.content.is_some()));
-        value.extend_from_slice(&self.created_ms.to_le_bytes());
-        value.extend_from_slice(&self.modified_ms.to_le_bytes());
+        value.extend_from_slice(&self.created_ms.to_le_bytes()[..TIME_BYTES]);
+        value.extend_from_slice(&self.modified_ms.to_le_bytes()[..TIME_BYTES]);
         value.extend_from_slice(content);
         value
     }
@@ -43,14 +46,15 @@ impl<'a> Entry<'a> {
     /// Reads a value; `None` if it is none.
     pub fn decode(value: &'a [u8]) -> Option<Entry<'a>> {
         let (&kind, rest) = value.split_first()?;
-        let (created, rest) = rest.split_first_chunk::<8>()?;
-        let (modified, content) = rest.split_first_chunk::<8>()?;
+        let (created, rest) = rest.split_first_chunk::<TIME_BYTES>()?;
+        let (modified, content) = rest.split_first_chunk::<TIME_BYTES>()?;
+        let time = |bytes: &[u8; TIME_BYTES]| bytes.iter().rev().fold(0, |time, &byte| time << 8 | u64::from(byte));
         let content = match kind {
             0 if content.is_empty() => None,
             1 => Some(Cow::Borrowed(content)),
             _ => return None,
         };
-        Some(Entry { content, created_ms: u64::from_le_bytes(*created), modified_ms: u64::from_le_bytes(*modified) })
+        Some(Entry { content, created_ms: time(created), modified_ms: time(modified) })
     }
 
     /// True for a folder.

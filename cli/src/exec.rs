@@ -1,0 +1,136 @@
+//! `glassbox exec`: serve a script.
+
+use crate::Failed;
+use axum::serve::ListenerExt;
+use sandbox::Level;
+use server::node::{Options, Script};
+use server::{Backend, http};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Serve a backend script.
+#[derive(clap::Args)]
+pub struct Args {
+    /// The script: a file that exports functions.
+    script: PathBuf,
+    /// The port; 0 takes a free one.
+    #[arg(short, long, default_value_t = 5555)]
+    port: u16,
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The directory of the ledger and its keys [default: ./<script name>].
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// The title of a new archive [default: "<script name> files"].
+    #[arg(long)]
+    title: Option<String>,
+    /// Let callers name themselves (?user=, Basic credentials); show console.debug.
+    #[arg(short, long)]
+    debug: bool,
+    /// The path of the RPC.
+    #[arg(long, default_value = "/")]
+    mount: String,
+    /// Accept an edited script or other limits for an existing directory: the new code becomes a transaction.
+    #[arg(long)]
+    upgrade: bool,
+    /// Megabytes of memory that the script may use [default: 256].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(4..=1024))]
+    heap_mib: Option<u32>,
+    /// Kilobytes of stack that nested calls may use [default: 512].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(64..=1536))]
+    stack_kib: Option<u32>,
+    /// WebAssembly instructions that one call may take [default: 30000000000, a few seconds].
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1_000_000..=1_000_000_000_000_000))]
+    instructions: Option<u64>,
+}
+
+pub fn run(args: Args) -> Result<(), Failed> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).compact().init();
+    let source = std::fs::read(&args.script)
+        .map_err(|error| Failed::new(format!("Failed to load {}: {error}", args.script.display())))?;
+    let source = String::from_utf8(source)
+        .map_err(|_| Failed::new(format!("Failed to load {}: it is no UTF-8 text", args.script.display())))?;
+    let file_name = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let stem = Path::new(&file_name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("./{stem}")));
+    let dir = std::path::absolute(&dir).map_err(|error| Failed::new(format!("{}: {error}", dir.display())))?;
+    let options = Options {
+        dir: dir.clone(),
+        code: Script {
+            name: file_name,
+            source,
+            heap_bytes: args.heap_mib.map(|mib| mib << 20),
+            stack_bytes: args.stack_kib.map(|kib| kib << 10),
+            instructions: args.instructions,
+        },
+        title: args.title.clone().unwrap_or_else(|| format!("{stem} files")),
+        upgrade: args.upgrade,
+    };
+    server::raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failed::new)?;
+    runtime.block_on(serve(args, options, dir))
+}
+
+
+async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed> {
+    // The port first: if it is taken, nothing is written.
+    let at = format!("{}:{}", args.host, args.port);
+    let listener = TcpListener::bind(&at).await.map_err(|error| Failed::new(format!("Cannot listen on {at}: {error}")))?;
+    let port = listener.local_addr().map_err(Failed::new)?.port();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::new)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failed::new)?;
+
+    let console = console(args.debug);
+    let debug = args.debug;
+    let starting = tokio::task::spawn_blocking(move || Backend::start(options, debug, console));
+    let (backend, started) = starting.await.map_err(Failed::new)?.map_err(Failed::new)?;
+    if let Some(bytes) = started.torn_bytes {
+        eprintln!("Recovered: an unfinished transaction of {bytes} bytes at the end of the ledger was cut off; it was never acknowledged.");
+    }
+    if !started.fresh {
+        eprintln!("Replayed {} entries of the call log.", started.replayed);
+    }
+    let shown_host = if args.host == "127.0.0.1" { "localhost" } else { &args.host };
+    let mount = args.mount.trim_matches('/');
+    let path = if mount.is_empty() { String::new() } else { format!("/{mount}") };
+    let service = backend.service();
+    println!("Serving at {shown_host}:{port}{path}");
+    println!("Serving directory {}", dir.display());
+    println!();
+    println!("Files:    {}", service.files_url());
+    println!("Call log: {}", service.log_url());
+    let _ = std::io::stdout().flush();
+
+    let app = http::router(backend.clone(), mount);
+    let listener = listener.tap_io(|stream| {
+        let _ = stream.set_nodelay(true);
+    });
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await });
+    let honest = tokio::select! {
+        honest = backend.ended() => honest,
+        _ = interrupt.recv() => { backend.stop(); backend.ended().await }
+        _ = terminate.recv() => { backend.stop(); backend.ended().await }
+    };
+    serving.abort();
+    if honest { Ok(()) } else { Err(Failed::new("the node has stopped; nothing that was acknowledged is lost")) }
+}
+
+/// The script's console goes to the server's log, with the number of the call.
+fn console(debug: bool) -> machine::Console {
+    Box::new(move |number, level, line| {
+        let level = match level {
+            Level::Debug if !debug => return,
+            Level::Debug => "debug",
+            Level::Info => "info",
+            Level::Warn => "warn",
+            Level::Error => "error",
+        };
+        let mut stderr = std::io::stderr().lock();
+        for line in line.split('\n') {
+            let _ = writeln!(stderr, "call {number} {level}: {line}");
+        }
+    })
+}
