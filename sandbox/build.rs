@@ -22,7 +22,6 @@ fn main() {
     println!("cargo:rerun-if-changed=src/config.rs");
 
     need("clang", "a C compiler for WebAssembly");
-    need("wasm-ld", "the linker of lld");
     need("llvm-ar", "the archiver of llvm");
 
     let target = out.join("guest");

@@ -1,10 +1,9 @@
 //! `glassbox exec`: serve a script.
 
 use crate::Failed;
-use axum::serve::ListenerExt;
 use sandbox::Level;
 use server::node::{Options, Script};
-use server::{Backend, http};
+use server::{Backend, http, listen};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use tokio::net::TcpListener;
@@ -43,7 +42,7 @@ pub struct Args {
     #[arg(long, value_parser = clap::value_parser!(u32).range(64..=1536))]
     stack_kib: Option<u32>,
     /// WebAssembly instructions that one call may take [default: 30000000000, a few seconds].
-    #[arg(long, value_parser = clap::value_parser!(u64).range(1_000_000..=1_000_000_000_000_000))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1_000_000..=1_000_000_000_000))]
     instructions: Option<u64>,
 }
 
@@ -105,10 +104,7 @@ async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed>
     let _ = std::io::stdout().flush();
 
     let app = http::router(backend.clone(), mount);
-    let listener = listener.tap_io(|stream| {
-        let _ = stream.set_nodelay(true);
-    });
-    let serving = tokio::spawn(async move { axum::serve(listener, app).await });
+    let serving = tokio::spawn(listen::serve(listener, app));
     let honest = tokio::select! {
         honest = backend.ended() => honest,
         _ = interrupt.recv() => { backend.stop(); backend.ended().await }

@@ -30,8 +30,17 @@ pub struct Limits {
 impl Limits {
     /// 256 MiB of heap, 512 KiB of stack, thirty billion instructions (a few seconds of computing).
     pub const DEFAULT: Limits = Limits { heap_bytes: 256 << 20, stack_bytes: 512 << 10, instructions: 30_000_000_000 };
-    /// The most that can be set.
-    pub const MAX: Limits = Limits { heap_bytes: 1 << 30, stack_bytes: 1536 << 10, instructions: 1 << 50 };
+    /// The most that can be set: no call takes longer than some minutes, nobody's auditor waits for ever.
+    pub const MAX: Limits = Limits { heap_bytes: 1 << 30, stack_bytes: 1536 << 10, instructions: 1_000_000_000_000 };
+    /// The least that can be set.
+    pub const MIN: Limits = Limits { heap_bytes: 4 << 20, stack_bytes: 64 << 10, instructions: 1_000_000 };
+
+    /// Whether these limits lie between [`Limits::MIN`] and [`Limits::MAX`].
+    pub fn are_allowed(&self) -> bool {
+        (Limits::MIN.heap_bytes..=Limits::MAX.heap_bytes).contains(&self.heap_bytes)
+            && (Limits::MIN.stack_bytes..=Limits::MAX.stack_bytes).contains(&self.stack_bytes)
+            && (Limits::MIN.instructions..=Limits::MAX.instructions).contains(&self.instructions)
+    }
 }
 
 /// The guest's code, tables and buffers, on top of what scripts may allocate.

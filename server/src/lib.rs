@@ -19,6 +19,7 @@ pub mod admit;
 pub mod commit;
 pub mod http;
 pub mod limits;
+pub mod listen;
 pub mod metrics;
 pub mod node;
 pub mod rpc;

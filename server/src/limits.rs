@@ -23,6 +23,9 @@ pub const MAX_UNSENT_REPLIES: usize = 2_048;
 /// Bytes of a method name or a caller's name.
 pub const MAX_NAME_BYTES: usize = 256;
 
+/// Bytes of a request's head.
+pub const MAX_HEAD_BYTES: usize = 16 << 10;
+
 /// How long a request's head may take.
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 

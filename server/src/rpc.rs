@@ -170,6 +170,47 @@ pub fn error_reply(id: Option<&str>, code: i32, message: &str, data: &str) -> St
     format!("{{\"jsonrpc\":\"2.0\",\"error\":{{\"code\":{code},\"message\":{},\"data\":{}}},\"id\":{id}}}", text(message), text(data))
 }
 
+/// The same reply for a reader of CircularJSON. There a string value that begins with `~` is a reference, so such a `~` is
+/// written as `\x7e`, and the first `\x7e` of any string as `\\x7e`: the reader turns one of each back. Keys are as they are.
+/// `json` must have no white space between a key and its colon.
+pub fn circular(json: String) -> String {
+    const TILDE: &str = r"\\x7e";
+    const LITERAL: &str = r"\\\\x7e";
+    if !json.contains("\"~") && !json.contains(TILDE) {
+        return json;
+    }
+    let mut out = String::with_capacity(json.len() + 64);
+    let mut rest = json.as_str();
+    while let Some(quote) = rest.find('"') {
+        let (before, string) = rest.split_at(quote + 1);
+        out.push_str(before);
+        let mut escaped = false;
+        let end = string.find(|c| {
+            let ends = c == '"' && !escaped;
+            escaped = c == '\\' && !escaped;
+            ends
+        });
+        let (string, after) = string.split_at(end.unwrap_or(string.len()));
+        if after.starts_with("\":") {
+            out.push_str(string);
+        } else {
+            let string = string.replacen(TILDE, LITERAL, 1);
+            match string.strip_prefix('~') {
+                Some(string) => {
+                    out.push_str(TILDE);
+                    out.push_str(string);
+                }
+                None => out.push_str(&string),
+            }
+        }
+        let quote = after.len().min(1);
+        out.push_str(&after[..quote]);
+        rest = &after[quote..];
+    }
+    out.push_str(rest);
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,6 +220,18 @@ mod tests {
             Frame::One(Ok(request)) => format!("{} {} {:?}", request.method, request.args, request.id),
             Frame::One(Err(problem)) => problem_reply(&problem),
             Frame::Batch(requests) => format!("batch of {}", requests.len()),
+        }
+    }
+
+    #[test]
+    fn circular_json() {
+        for (plain, circular) in [
+            (r#"{"a":"x"}"#, r#"{"a":"x"}"#),
+            (r#"{"~a":"~b~c","d":["~","e~","~\"~"]}"#, r#"{"~a":"\\x7eb~c","d":["\\x7e","e~","\\x7e\"~"]}"#),
+            (r#"["\\x7e \\x7e","\\\"~","\\"]"#, r#"["\\\\x7e \\x7e","\\\"~","\\"]"#),
+            ("\"~\"", r#""\\x7e""#),
+        ] {
+            assert_eq!(super::circular(plain.into()), circular);
         }
     }
 

@@ -65,7 +65,7 @@ struct Connection {
     backend: Backend,
     caller: Caller,
     replies: mpsc::Sender<String>,
-    /// The client reads CircularJSON, as nodevms-client does: a `~` is escaped.
+    /// The client reads CircularJSON, as nodevms-client does. What it sends is plain JSON.
     circular: Arc<AtomicBool>,
     /// It does not read its replies.
     lost: Arc<AtomicBool>,
@@ -157,8 +157,7 @@ impl Connection {
     }
 
     fn submit(&self, request: Request, reply: crate::commit::Reply) -> Result<(), Refused> {
-        let args = if self.circular.load(Relaxed) { request.args.replace(r"\\x7e", "~") } else { request.args };
-        self.backend.submit(Job { method: request.method, args, caller: self.caller.clone(), reply })
+        self.backend.submit(Job { method: request.method, args: request.args, caller: self.caller.clone(), reply })
     }
 
     /// Answers what needs no call.
@@ -228,9 +227,8 @@ struct Outbox {
 
 impl Outbox {
     fn send(&self, mut reply: String) {
-        if self.circular.load(Relaxed) && reply.contains('~') {
-            // In JSON a `~` stands only inside of strings.
-            reply = reply.replace('~', r"\\x7e");
+        if self.circular.load(Relaxed) {
+            reply = rpc::circular(reply);
         }
         if self.replies.try_send(reply).is_err() {
             self.lost.store(true, Relaxed);

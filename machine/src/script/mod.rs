@@ -131,6 +131,9 @@ impl Script {
 
     /// A fresh realm for new code. If that does not come up, the old one stays.
     fn deploy(&mut self, code: &Code, time_ms: u64) -> Result<outcome::Result, Fault> {
+        if !sandbox::Limits::from(code.settings).are_allowed() {
+            return Ok(Err(failure("RangeError", "The limits are beyond what can be set".into())));
+        }
         let old = self.life.take().expect("always there between two methods");
         let (files, old) = match old {
             Life::Unborn(files) => (files, None),

@@ -1,0 +1,46 @@
+# `make demo` and `make test` do all the set-up that they need.
+
+SHELL := /bin/bash
+GLASSBOX := target/release/glassbox
+GUEST_TARGET := target/guest-tests
+
+.PHONY: build demo test test-guest bench lint fmt deps test-deps clean
+
+build: deps
+	cargo build --release --locked -p cli
+
+demo: build
+	@scripts/demo.sh $(GLASSBOX)
+
+test: deps test-deps
+	GLASSBOX_TEST_DEPS=$(CURDIR)/target/test-deps GLASSBOX_PYTHON=$(CURDIR)/target/test-deps/venv/bin/python \
+		cargo test --release --locked --workspace
+	$(MAKE) test-guest
+
+# The prelude, in a realm of this machine's own architecture, with Node as the oracle where it is installed.
+test-guest:
+	cd sandbox/guest && CARGO_TARGET_DIR=$(CURDIR)/$(GUEST_TARGET) cargo test --release --locked
+
+bench: build
+	cargo build --release --locked -p bench
+	target/release/bench
+
+lint: deps
+	cargo fmt --all --check
+	cd sandbox/guest && cargo fmt --check
+	cargo clippy --release --locked --workspace --all-targets -- -D warnings
+	scripts/house-rules.sh
+
+fmt:
+	cargo fmt --all
+	cd sandbox/guest && cargo fmt
+
+deps:
+	@scripts/deps.sh build
+
+test-deps:
+	@scripts/deps.sh test
+	@scripts/test-deps.sh
+
+clean:
+	cargo clean
