@@ -32,8 +32,8 @@ const METHOD: &str = "increment";
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Args {
-    /// The glassbox binary [default: beside this one].
-    #[arg(long, env = "GLASSBOX")]
+    /// The glassbox binary [default: the one that the environment variable GLASSBOX names, else beside this one].
+    #[arg(long)]
     glassbox: Option<PathBuf>,
     /// A folder on the disk to be measured; a temporary one is made in it [default: beside this binary].
     #[arg(long)]
@@ -65,7 +65,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let here = std::env::current_exe()?;
     let beside = here.parent().ok_or("this binary has no folder")?;
-    let binary = args.glassbox.clone().unwrap_or_else(|| beside.join("glassbox"));
+    let binary = args.glassbox.clone().or_else(|| std::env::var_os("GLASSBOX").map(PathBuf::from)).unwrap_or_else(|| beside.join("glassbox"));
     if !binary.is_file() {
         return Err(format!("{} is missing: build it first", binary.display()).into());
     }

@@ -1,8 +1,9 @@
 //! Downloads: the chunk files of a ledger into a folder, and the rows of the files archive.
 //!
 //! A folder that already holds chunks is brought up to date, and what is served now is compared with what was served
-//! then: the last chunk of the folder is fetched once more. That is enough to find a ledger that was written anew. Each
-//! signature covers everything before it, so a change anywhere changes the last signature.
+//! then: the last two chunks of the folder are fetched once more. That is enough to find a ledger that was written anew.
+//! Each signature covers everything before it, so a change anywhere changes the last signature, and a complete chunk ends
+//! with one.
 //!
 //! Invariants: bytes that were downloaded earlier are never overwritten or cut; every wait has a limit; a name or a size
 //! that no honest backend sends is refused before anything is fetched.
@@ -216,7 +217,6 @@ impl Mirror {
 
     fn fetch_all(&mut self, served: &[(ChunkName, u64)], progress: &mut dyn FnMut(u64, u64)) -> Result<u64, Stopped> {
         let total: u64 = served.iter().map(|(_, bytes)| bytes).sum();
-        let last_local = self.local.last_key_value().map(|(first, _)| *first);
         let (mut done, mut new) = (0, 0);
         progress(done, total);
         for &(first, (name, bytes)) in &self.local.iter().map(|(first, chunk)| (*first, *chunk)).collect::<Vec<_>>() {
@@ -224,9 +224,11 @@ impl Mirror {
                 self.missing(name, bytes, served)?;
             }
         }
+        // The last chunk may be open and without a signature, the one before it ends with one.
+        let compare_from = self.local.keys().rev().nth(1).or(self.local.keys().next()).copied().unwrap_or(u64::MAX);
         for &(name, bytes) in served {
             let local = self.local.get(&name.first).copied();
-            let settled = self.compared || last_local != Some(name.first);
+            let settled = self.compared || name.first < compare_from;
             if local == Some((name, bytes)) && settled {
                 done += bytes;
                 progress(done, total);

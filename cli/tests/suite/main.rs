@@ -4,6 +4,7 @@ mod clients;
 mod commands;
 mod crash;
 mod damage;
+mod raw;
 mod scripts;
 mod support;
 mod transcripts;

@@ -71,7 +71,12 @@ impl Place {
 
     /// Starts a server and waits until it serves.
     pub fn serve(&self, args: &[&str]) -> Server {
-        let mut child = self.exec(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server starts");
+        self.serve_as(self.exec(args))
+    }
+
+    /// The same for a command that was made by [`Place::exec`] and changed.
+    pub fn serve_as(&self, mut command: Command) -> Server {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the server starts");
         let errors = Arc::new(Mutex::new(String::new()));
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let collected = errors.clone();

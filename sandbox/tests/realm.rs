@@ -1,0 +1,240 @@
+//! Realms: rollback leaves no trace, the same work gives the same heap, limits are named.
+
+use proptest::prelude::*;
+use sandbox::{Answer, Failure, Fault, Host, Level, Limits, Outcome, Realm, Sandbox};
+use std::sync::OnceLock;
+
+#[derive(Default)]
+struct Recorder {
+    lines: Vec<String>,
+    questions: Vec<(u32, String)>,
+}
+
+impl Host for Recorder {
+    fn console(&mut self, level: Level, line: &str) {
+        self.lines.push(format!("{level:?} {line}"));
+    }
+
+    fn ask(&mut self, op: u32, text: &str, _: &[u8]) -> Result<Answer, Fault> {
+        self.questions.push((op, text.into()));
+        if text.contains("broken") { Err(Fault("the disk".into())) } else { Ok(Answer::Nothing) }
+    }
+}
+
+const LIMITS: Limits = Limits { heap_bytes: 16 << 20, stack_bytes: 256 << 10, instructions: 2_000_000_000 };
+const NOW_MS: u64 = 1_700_000_000_000;
+
+/// A realm needs more stack than a test's thread has.
+fn with_stack<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new().stack_size(sandbox::THREAD_STACK_BYTES);
+        thread.spawn_scoped(scope, work).expect("a thread").join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn realm(source: &str) -> Realm<Recorder> {
+    static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
+    let sandbox = SANDBOX.get_or_init(|| Sandbox::new().expect("the sandbox starts"));
+    let mut realm = Realm::new(sandbox, LIMITS, Recorder::default()).expect("a realm");
+    let loaded = realm.load("test.js", source, NOW_MS).expect("no fault");
+    assert!(matches!(loaded, Outcome::Value(_)), "{loaded:?}");
+    realm
+}
+
+fn call(realm: &mut Realm<Recorder>, method: &str, args: &str) -> Outcome {
+    realm.call(method, args, "null", NOW_MS, 7).expect("no fault")
+}
+
+fn failure(outcome: Outcome) -> Failure {
+    match outcome {
+        Outcome::Failure(failure) => failure,
+        other => panic!("{other:?} is no failure"),
+    }
+}
+
+/// What a random program is made of: each step changes the heap in another way.
+const PROGRAM: &str = r#"
+    let store = new Map(), list = [], text = '', big = [];
+    exports.put = (k, n) => { store.set(k, { n, pad: 'x'.repeat(n % 997) }); return store.size };
+    exports.drop = (k) => store.delete(k);
+    exports.push = (n) => { for (let i = 0; i < n % 400; i++) list.push({ i, s: '' + i * n }); return list.length };
+    exports.cut = (n) => { list = list.slice(n % 50); return list.length };
+    exports.join = (n) => { text = (text + n).slice(-5000); return text.length };
+    exports.grow = (n) => { big.push(new Uint8Array(50_000 + n % 100_000).fill(n)); if (big.length > 20) big = []; return big.length };
+    exports.later = async (n) => { await null; await new Promise((r) => setTimeout(r, n % 1000)); list.push(n); return Date.now() };
+    exports.chance = () => Math.random();
+    const all = ['put', 'drop', 'push', 'cut', 'join', 'grow', 'later'];
+    for (const name of all) {
+      const work = exports[name];
+      exports[name + 'ThenThrow'] = async (...args) => { await work(...args); throw new Error(name) };
+    }
+    exports.spin = () => { for (;;) list.push(1, 2, 3), list.length > 3000 && (list = []) };
+    exports.deep = function deep() { store.set('deep', {}); return deep() + 1 };
+"#;
+
+#[derive(Debug, Clone)]
+struct Step {
+    method: &'static str,
+    fails: bool,
+    args: String,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let methods = prop::sample::select(vec!["put", "drop", "push", "cut", "join", "grow", "later"]);
+    (methods, any::<u16>(), 0..20u8, 0..100u8).prop_map(|(method, n, key, dice)| match dice {
+        0 => Step { method: "spin", fails: true, args: "[]".into() },
+        1..5 => Step { method: "deep", fails: true, args: "[]".into() },
+        _ => {
+            let fails = dice < 40;
+            let method = match (method, fails) {
+                (method, false) => method,
+                ("put", true) => "putThenThrow",
+                ("drop", true) => "dropThenThrow",
+                ("push", true) => "pushThenThrow",
+                ("cut", true) => "cutThenThrow",
+                ("join", true) => "joinThenThrow",
+                ("grow", true) => "growThenThrow",
+                (_, true) => "laterThenThrow",
+            };
+            let keyed = method.starts_with("put") || method.starts_with("drop");
+            let args = if keyed { format!("[\"k{key}\",{n}]") } else { format!("[{n}]") };
+            Step { method, fails, args }
+        }
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn failed_calls_leave_no_trace(steps in prop::collection::vec(step(), 1..60)) {
+        let [all, again, only_good] = with_stack(|| {
+            let run = |wanted: &dyn Fn(&Step) -> bool| {
+                let mut realm = realm(PROGRAM);
+                for step in steps.iter().filter(|step| wanted(step)) {
+                    let before = step.fails.then(|| realm.heap_digest());
+                    let outcome = call(&mut realm, step.method, &step.args);
+                    assert_eq!(matches!(outcome, Outcome::Failure(_)), step.fails, "{step:?}: {outcome:?}");
+                    if let Some(before) = before {
+                        assert_eq!(realm.heap_digest(), before, "{step:?} left a trace");
+                    }
+                }
+                realm.heap_digest()
+            };
+            [run(&|_| true), run(&|_| true), run(&|step| !step.fails)]
+        });
+        prop_assert_eq!(all, again, "two runs of the same calls");
+        prop_assert_eq!(all, only_good, "a run without the failed calls");
+    }
+}
+
+#[test]
+fn a_failed_call_that_grew_the_memory_leaves_no_trace() {
+    with_stack(|| {
+        let mut realm = realm("let n = 0; exports.hog = () => { let a = []; for (;;) a.push(new Uint8Array(1 << 20)) }; exports.inc = () => ++n;");
+        assert_eq!(call(&mut realm, "inc", "[]"), Outcome::Value("1".into()));
+        let (before, bytes) = (realm.heap_digest(), realm.heap_bytes());
+        let failed = failure(call(&mut realm, "hog", "[]"));
+        assert_eq!((failed.name.as_str(), failed.message.as_str()), ("InternalError", "out of memory"));
+        assert_eq!((realm.heap_digest(), realm.heap_bytes()), (before, bytes));
+        assert_eq!(call(&mut realm, "inc", "[]"), Outcome::Value("2".into()));
+    });
+}
+
+#[test]
+fn limits_have_names() {
+    with_stack(|| {
+        let mut realm = realm(
+            "exports.loop = () => { for (;;); };
+             exports.native = () => { const a = []; a.length = 4294967295; return a.indexOf(1) };
+             exports.bigint = () => { let n = 3n; for (;;) n = n * n };
+             exports.search = () => ('a'.repeat(1e6)).indexOf('a'.repeat(5e5) + 'b');
+             exports.fill = () => { const a = new Uint8Array(1 << 22); for (;;) a.fill(1) };
+             exports.never = () => new Promise(() => {});
+             exports.jobs = () => { const f = () => Promise.resolve().then(f); return f() };
+             exports.deep = function deep() { return deep() + 1 };
+             exports.caught = () => { try { for (;;); } catch { return 'caught' } };
+             exports.big = () => 'x'.repeat(9e6);
+             exports.fine = () => 'fine';",
+        );
+        for (method, name) in [
+            ("loop", "InstructionLimitError"),
+            ("native", "InstructionLimitError"),
+            ("bigint", "RangeError"),
+            ("search", "InstructionLimitError"),
+            ("fill", "InstructionLimitError"),
+            ("never", "NeverSettlesError"),
+            ("jobs", "InstructionLimitError"),
+            ("deep", "RangeError"),
+            ("caught", "InstructionLimitError"),
+            ("big", "ResultTooLargeError"),
+        ] {
+            let failed = failure(call(&mut realm, method, "[]"));
+            // BigInt grows until it is too large or out of memory, depending on the heap.
+            let named = failed.name == name || (method == "bigint" && failed.name.ends_with("Error"));
+            assert!(named, "{method}: {failed:?}");
+            assert_eq!(call(&mut realm, "fine", "[]"), Outcome::Value("\"fine\"".into()), "after {method}");
+        }
+    });
+}
+
+#[test]
+fn a_fault_of_the_host_is_no_outcome() {
+    with_stack(|| {
+        let mut realm = realm("exports.read = (path) => System.files.readFile(path)");
+        assert_eq!(call(&mut realm, "read", "[\"/fine\"]"), Outcome::Nothing);
+        let fault = realm.call("read", "[\"/broken\"]", "null", NOW_MS, 7).expect_err("a fault");
+        assert_eq!(fault.to_string(), "the disk");
+    });
+}
+
+#[test]
+fn nothing_ambient() {
+    with_stack(|| {
+        let mut realm = realm("exports.run = (source) => (0, eval)(source)");
+        for name in [
+            "WeakRef", "FinalizationRegistry", "Intl", "WebAssembly", "Atomics", "SharedArrayBuffer", "performance", "navigator",
+            "process", "require", "fetch", "global", "Buffer", "gc", "print", "std", "os", "scriptArgs", "native", "runtime",
+        ] {
+            let outcome = call(&mut realm, "run", &format!("[\"typeof {name}\"]"));
+            assert_eq!(outcome, Outcome::Value("\"undefined\"".into()), "{name}");
+        }
+        for (source, result) in [
+            ("Date.now()", "1700000000000"),
+            ("new Date(2024, 0, 1).getTimezoneOffset()", "0"),
+            ("new Date(0).toString()", "\"Thu Jan 01 1970 00:00:00 GMT+0000\""),
+            ("typeof System.files.readFile", "\"function\""),
+            ("Object.isFrozen(System) && Object.isFrozen(System.files)", "true"),
+        ] {
+            let outcome = call(&mut realm, "run", &format!("[{source:?}]"));
+            assert_eq!(outcome, Outcome::Value(result.into()), "{source}");
+        }
+    });
+}
+
+#[test]
+fn chance_and_time_come_with_the_call() {
+    with_stack(|| {
+        let source = "exports.see = async () => { const t = Date.now(); await new Promise(r => setTimeout(r, 3600e3)); return [Math.random(), t, Date.now()] }";
+        let see = |time_ms, seed| realm(source).call("see", "[]", "null", time_ms, seed).expect("no fault");
+        assert_eq!(see(5, 1), see(5, 1));
+        assert_ne!(see(5, 1), see(5, 2));
+        assert_ne!(see(5, 1), see(6, 1));
+    });
+}
+
+#[test]
+fn a_module_is_told_from_a_script() {
+    with_stack(|| {
+        let mut realm = realm("export const b = () => 1; export async function a() { return await 2 } export default { c() { return 3 } }");
+        assert_eq!(realm.load("m.js", "1", NOW_MS).expect("no fault"), Outcome::Value("[]".into()));
+        let refused = |realm: &mut Realm<Recorder>, source| match realm.load("m.js", source, NOW_MS).expect("no fault") {
+            Outcome::Refused(failure) => format!("{}: {} {}", failure.name, failure.message, failure.stack.lines().next().unwrap_or("").trim()),
+            other => panic!("{other:?}"),
+        };
+        let text = refused(&mut realm, "exports.a = () => {\n  let x = ;\n}");
+        assert!(text.starts_with("SyntaxError: ") && text.ends_with("m.js:2:11"), "{text}");
+        let text = refused(&mut realm, "export const a = ;");
+        assert!(text.starts_with("SyntaxError: ") && text.contains("m.js:1:"), "{text}");
+    });
+}
