@@ -22,7 +22,7 @@ serve() {
   for _ in $(seq 200); do
     grep -q '^Call log' banner && break
     kill -0 "$server" 2>/dev/null || { cat server.log >&2; exit 1; }
-    read -rt 0.05 <> <(:) || true
+    sleep 0.05
   done
   cat banner
   [ ! -s server.log ] || cat server.log
@@ -49,8 +49,10 @@ for _ in $(seq 400); do
   busy=0
   for n in 1 2 3 4; do [ "$(wc -l <"acks.$n")" -ge 100 ] && busy=$((busy + 1)); done
   [ "$busy" = 4 ] && break
-  read -rt 0.05 <> <(:) || true
+  kill -0 "$server" 2>/dev/null || { cat server.log >&2; exit 1; }
+  sleep 0.05
 done
+[ "$busy" = 4 ] || { echo "the clients were not served" >&2; exit 1; }
 kill -9 "$server"
 wait "${clients[@]}" 2>/dev/null || true
 server=

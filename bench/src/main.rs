@@ -47,6 +47,9 @@ struct Args {
     /// Print JSON.
     #[arg(long)]
     json: bool,
+    /// Only load a server that already runs on this port, to look at it with a profiler. It must serve a counter.
+    #[arg(long, value_name = "PORT")]
+    attach: Option<u16>,
 }
 
 fn main() -> ExitCode {
@@ -63,6 +66,9 @@ fn main() -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
+    if let Some(port) = args.attach {
+        return attached(port, args.calls as usize);
+    }
     let here = std::env::current_exe()?;
     let beside = here.parent().ok_or("this binary has no folder")?;
     let binary = args.glassbox.clone().or_else(|| std::env::var_os("GLASSBOX").map(PathBuf::from)).unwrap_or_else(|| beside.join("glassbox"));
@@ -77,6 +83,16 @@ fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let thread = std::thread::Builder::new().stack_size(sandbox::THREAD_STACK_BYTES);
     let running = thread.spawn(move || inside::rows(inside_calls, PERSISTENT_COUNTER, &dir).map_err(|error| error.to_string()))?;
     rows.extend(running.join().map_err(|_| "the measurement of the parts panicked")??);
+    Ok(rows)
+}
+
+fn attached(port: u16, calls: usize) -> Result<Vec<Row>, Box<dyn Error>> {
+    let mut rows = Vec::new();
+    for (what, load) in [("64 connections × 1 in flight", SPREAD), ("4 connections × 16 in flight", PACKED)] {
+        let measured = load::run(port, METHOD, Load { calls, ..load })?;
+        let detail = format!("p50 {:.2} ms, p99 {:.2} ms", measured.latency_ms(0.5), measured.latency_ms(0.99));
+        rows.push(Row::most(what, "calls/s", &[measured.per_second()]).detail(detail));
+    }
     Ok(rows)
 }
 

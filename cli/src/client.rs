@@ -111,6 +111,22 @@ impl Client {
         Ok(client)
     }
 
+    /// False when the backend has closed the connection since the last reply.
+    pub fn is_open(&mut self) -> bool {
+        if self.socket.get_ref().set_nonblocking(true).is_err() {
+            return false;
+        }
+        let open = loop {
+            match self.socket.read() {
+                Ok(Message::Close(_)) => break false,
+                Ok(_) => {}
+                Err(tungstenite::Error::Io(error)) => break error.kind() == std::io::ErrorKind::WouldBlock,
+                Err(_) => break false,
+            }
+        };
+        self.socket.get_ref().set_nonblocking(false).is_ok() && open
+    }
+
     /// Calls a method with a JSON array; the result is JSON, `None` for `undefined`.
     pub fn call(&mut self, method: &str, args: &str) -> Result<Result<Option<String>, CallError>, Failed> {
         let id = self.next_id;

@@ -121,7 +121,8 @@ impl<R: Read> Fields<R> {
     }
 }
 
-fn agent() -> ureq::Agent {
+/// With a limit on every wait.
+pub fn agent() -> ureq::Agent {
     let config = ureq::Agent::config_builder()
         .timeout_resolve(Some(CONNECT_TIMEOUT))
         .timeout_connect(Some(CONNECT_TIMEOUT))
@@ -136,14 +137,28 @@ fn agent() -> ureq::Agent {
     ureq::Agent::new_with_config(config)
 }
 
-/// `None` when there is no such thing.
-fn get(agent: &ureq::Agent, url: &str) -> Result<Option<ureq::http::Response<ureq::Body>>, Failed> {
+/// Asks. `None` when there is no such thing.
+pub fn get(agent: &ureq::Agent, url: &str) -> Result<Option<ureq::http::Response<ureq::Body>>, Failed> {
     match agent.get(url).call() {
         Ok(response) if response.status() == 200 => Ok(Some(response)),
         Ok(response) => Err(Failed::unable(format!("{url}: the answer is {}", response.status()))),
         Err(ureq::Error::StatusCode(404)) => Ok(None),
         Err(error) => Err(Failed::unable(format!("{url}: {error}"))),
     }
+}
+
+/// Where the chunk files of a directory are: in its `ledger`, or, in a folder of downloads, in itself.
+pub fn chunks_of(dir: &Path) -> Result<PathBuf, Failed> {
+    let inner = dir.join("ledger");
+    if inner.is_dir() {
+        return Ok(inner);
+    }
+    let entries = fs::read_dir(dir).map_err(|error| Failed::unable(format!("{}: {error}", dir.display())))?;
+    let mut names = entries.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+    if names.any(|name| name.starts_with("ledger_")) {
+        return Ok(dir.to_owned());
+    }
+    Err(Failed::unable(format!("{} is not the directory of a backend: there is no ledger in it", dir.display())))
 }
 
 /// A folder that follows the ledger of a backend.

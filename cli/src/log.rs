@@ -6,10 +6,12 @@ mod source;
 use crate::Failed;
 use crate::address::Place;
 use entry::{Row, Table};
-use machine::script::files::changes;
+use ledger::{Dir, Located, ReadError, Reader};
+use machine::script::archive::changes;
 use machine::{Entry, maps};
 use source::Source;
-use std::io::{self, Write};
+use std::io::{self, BufWriter, StdoutLock, Write};
+use std::path::Path;
 
 /// Print the call log of a backend.
 #[derive(clap::Args)]
@@ -28,26 +30,37 @@ pub struct Args {
 /// Rows that are aligned with each other before they are printed.
 const ALIGNED_ROWS: usize = 1_000;
 
+/// How often a ledger in use is looked at again, because a chunk was completed, and so renamed, while it was read.
+const ATTEMPTS: usize = 5;
+
 pub fn run(args: Args) -> Result<(), Failed> {
     let mut source = Source::open(&Place::parse(&args.place)?, args.follow)?;
-    let mut log = Log { next_seqno: 1, entries: 0, files_version: 0, json: args.json, rows: Vec::new(), table: Table::default() };
+    let mut log = Log {
+        next_seqno: 1,
+        entries: 0,
+        files_version: 0,
+        json: args.json,
+        rows: Vec::new(),
+        table: Table::default(),
+        out: BufWriter::new(io::stdout().lock()),
+    };
     loop {
         if source.update()? {
-            match log.print(&source) {
+            match log.print(source.chunks()) {
+                Ok(()) => {}
                 // Nobody reads any more.
                 Err(Stop::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
                 Err(Stop::Output(error)) => return Err(Failed::new(format!("stdout: {error}"))),
                 Err(Stop::Failed(failed)) => return Err(failed),
-                Ok(()) => {}
             }
         }
-        if !args.follow || !source.wait() {
+        if !args.follow || !source::wait(log.out.get_ref()) {
             return Ok(());
         }
     }
 }
 
-/// What has been printed.
+/// What has been printed, and so what has not.
 struct Log {
     next_seqno: u64,
     entries: u64,
@@ -55,6 +68,7 @@ struct Log {
     json: bool,
     rows: Vec<Row>,
     table: Table,
+    out: BufWriter<StdoutLock<'static>>,
 }
 
 enum Stop {
@@ -70,33 +84,57 @@ impl From<io::Error> for Stop {
 
 impl Log {
     /// Prints the entries that have not been printed.
-    fn print(&mut self, source: &Source) -> Result<(), Stop> {
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        while let Some(read) = source.read_from(self.next_seqno, |located| {
-            let transaction = located.transaction;
-            let txid = transaction.txid();
-            let files = transaction.public().maps.get(maps::FILES);
-            self.files_version += files.map_or(0, |writes| changes(writes).len() as u64);
-            self.next_seqno = txid.seqno + 1;
-            let entry = Entry::read(transaction.public())
-                .map_err(|error| Stop::Failed(Failed::new(format!("transaction {txid} ({}, offset {}): {error}", located.file, located.offset))))?;
-            let Some(entry) = entry else { return Ok(()) };
-            let number = self.entries;
-            self.entries += 1;
-            if self.json {
-                return Ok(writeln!(out, "{}", entry::json(number, txid, &entry, self.files_version))?);
-            }
-            self.rows.push(entry::row(number, txid, &entry, self.files_version));
-            if self.rows.len() >= ALIGNED_ROWS {
-                self.table.print(&mut self.rows, &mut out)?;
-            }
-            Ok(())
-        })? {
-            if read == source::Read::Complete {
-                break;
+    fn print(&mut self, chunks: &Path) -> Result<(), Stop> {
+        let broken = |error: ReadError| Stop::Failed(Failed::new(format!("{}: {error}", chunks.display())));
+        for attempt in 1.. {
+            match self.read(chunks)? {
+                Ok(()) => break,
+                Err(ReadError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound && attempt < ATTEMPTS => {}
+                Err(error) => return Err(broken(error)),
             }
         }
-        self.table.print(&mut self.rows, &mut out)?;
-        Ok(out.flush()?)
+        self.table.print(&mut self.rows, &mut self.out)?;
+        Ok(self.out.flush()?)
+    }
+
+    fn read(&mut self, chunks: &Path) -> Result<Result<(), ReadError>, Stop> {
+        let io = |source| ReadError::Io { file: String::new(), source };
+        let storage = match Dir::open(chunks) {
+            Ok(storage) => storage,
+            Err(error) => return Ok(Err(io(error))),
+        };
+        let reader = match Reader::open_at(&storage, self.next_seqno) {
+            Ok(reader) => reader,
+            Err(error) => return Ok(Err(error)),
+        };
+        for located in reader {
+            match located {
+                Ok(located) => self.transaction(&located)?,
+                Err(error) => return Ok(Err(error)),
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    fn transaction(&mut self, located: &Located) -> Result<(), Stop> {
+        let txid = located.transaction.txid();
+        let writes = located.transaction.public();
+        self.next_seqno = txid.seqno + 1;
+        self.files_version += writes.maps.get(maps::FILES).map_or(0, |writes| changes(writes).len() as u64);
+        let entry = Entry::read(writes).map_err(|error| {
+            Stop::Failed(Failed::new(format!("{}, offset {}, transaction {txid}: {error}", located.file, located.offset)))
+        })?;
+        let Some(entry) = entry else { return Ok(()) };
+        let number = self.entries;
+        self.entries += 1;
+        if self.json {
+            writeln!(self.out, "{}", entry::json(number, txid, &entry, self.files_version))?;
+            return Ok(());
+        }
+        self.rows.push(entry::row(number, txid, &entry, self.files_version));
+        if self.rows.len() >= ALIGNED_ROWS {
+            self.table.print(&mut self.rows, &mut self.out)?;
+        }
+        Ok(())
     }
 }

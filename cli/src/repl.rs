@@ -1,6 +1,221 @@
-//! not yet
+//! `glassbox repl`: JavaScript lines, run here in a realm of their own, with a `client` that calls the backend.
+
+mod input;
+
 use crate::Failed;
-/// x
+use crate::address::Address;
+use crate::call::warn_about_user;
+use crate::client::Client;
+use crate::with_stack;
+use input::{Input, Line};
+use sandbox::{Answer, Failure, Fault, Host, Level, Limits, Outcome, Realm, Sandbox};
+use std::io::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Open a REPL session to a backend.
 #[derive(clap::Args)]
-pub struct Args { url: String }
-pub fn run(args: Args) -> Result<(), Failed> { Err(Failed::new(args.url)) }
+pub struct Args {
+    /// The backend: HOST:PORT[/MOUNT], ws://… or http://…
+    url: String,
+    /// Call as this user (the backend must run with --debug).
+    #[arg(short, long)]
+    user: Option<String>,
+    /// Evaluate this, print the result and end; exit 1 if it fails.
+    #[arg(short, long, value_name = "JS")]
+    exec: Option<String>,
+}
+
+const HELP: &str = "\
+client.METHOD(…)   calls the backend; what it returns is awaited
+.help              this text
+.exit, Ctrl-D      ends the session
+Ctrl-C             clears the line
+
+Variables survive from line to line. A line that fails changes none.";
+
+pub fn run(args: Args) -> Result<(), Failed> {
+    let address = Address::parse(&args.url)?;
+    with_stack(move || match args.exec {
+        Some(source) => once(address, args.user, &source),
+        None => session(address, args.user),
+    })?
+}
+
+fn once(address: Address, user: Option<String>, source: &str) -> Result<(), Failed> {
+    let mut session = Session::open(address, user)?;
+    match session.eval(source)? {
+        Outcome::Value(text) => println!("{text}"),
+        Outcome::Nothing => {}
+        Outcome::Failure(failure) | Outcome::Refused(failure) => return Err(Failed::new(message(&failure))),
+    }
+    Ok(())
+}
+
+fn session(address: Address, user: Option<String>) -> Result<(), Failed> {
+    println!("Connecting...");
+    let mut session = Session::open(address, user)?;
+    println!("Connected.");
+    println!("You can use 'client' object to access the backend.");
+    let methods = session.realm.host().client.info.methods.clone();
+    let mut input = Input::open(methods)?;
+    let mut source = String::new();
+    let mut unfinished = None;
+    loop {
+        match input.read(if source.is_empty() { "> " } else { "... " })? {
+            Line::End => {
+                // What was typed was never complete.
+                if let Some(failure) = unfinished {
+                    println!("{}", message(&failure));
+                }
+                return Ok(());
+            }
+            Line::Cleared => {
+                source.clear();
+                unfinished = None;
+            }
+            Line::Text(line) => {
+                match line.trim() {
+                    ".exit" if source.is_empty() => return Ok(()),
+                    ".help" if source.is_empty() => {
+                        println!("{HELP}");
+                        continue;
+                    }
+                    "" if source.is_empty() => continue,
+                    _ => {}
+                }
+                source += &line;
+                match session.eval(&source)? {
+                    Outcome::Value(text) => println!("{text}"),
+                    Outcome::Nothing => println!("undefined"),
+                    Outcome::Failure(failure) | Outcome::Refused(failure) => {
+                        if is_unfinished(&failure, &source) {
+                            source.push('\n');
+                            unfinished = Some(failure);
+                            continue;
+                        }
+                        println!("{}", message(&failure));
+                    }
+                }
+                unfinished = None;
+                input.remember(&std::mem::take(&mut source));
+            }
+        }
+        let _ = io::stdout().flush();
+    }
+}
+
+fn message(Failure { name, message, .. }: &Failure) -> String {
+    if message.is_empty() { name.clone() } else { format!("{name}: {message}") }
+}
+
+/// More lines may repair it: a syntax error at the very end, or a template or comment that is still open.
+fn is_unfinished(failure: &Failure, source: &str) -> bool {
+    if failure.name != "SyntaxError" {
+        return false;
+    }
+    // A syntax error has the place in the source as its whole stack. All others are in a function.
+    let place = failure.stack.trim().strip_prefix("at repl:").and_then(|place| place.split_once(':'));
+    let Some((line, column)) = place.and_then(|(line, column)| Some((line.parse::<usize>().ok()?, column.parse::<usize>().ok()?))) else {
+        return false;
+    };
+    let Some(at) = source.split('\n').nth(line - 1) else { return true };
+    let rest: String = at.chars().skip(column - 1).collect();
+    let is_last = line == source.split('\n').count();
+    match failure.message.as_str() {
+        "unexpected end of comment" => true,
+        "unexpected end of string" => rest.starts_with('`'),
+        _ => is_last && rest.is_empty(),
+    }
+}
+
+/// The realm of the session, connected to the backend.
+struct Session {
+    realm: Realm<Remote>,
+}
+
+impl Session {
+    fn open(address: Address, user: Option<String>) -> Result<Session, Failed> {
+        let client = Client::connect(&address, user.as_deref())?;
+        warn_about_user(&client, user.as_deref());
+        let methods = serde_json::to_string(&client.info.methods).expect("strings can be written");
+        let sandbox = Sandbox::new().map_err(Failed::unable)?;
+        let mut realm = Realm::new(&sandbox, Limits::DEFAULT, Remote { client, address, user }).map_err(Failed::unable)?;
+        realm.connect(&methods).map_err(Failed::unable)?;
+        Ok(Session { realm })
+    }
+
+    /// Fails only when the connection is lost for good.
+    fn eval(&mut self, source: &str) -> Result<Outcome, Failed> {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64);
+        self.realm.eval(source, now).map_err(Failed::new)
+    }
+}
+
+/// What `client` calls, and where the console goes.
+struct Remote {
+    client: Client,
+    address: Address,
+    user: Option<String>,
+}
+
+/// A call of a method, as in the sandbox's prelude.
+const OP_RPC: u32 = 20;
+
+impl Host for Remote {
+    fn console(&mut self, level: Level, line: &str) {
+        match level {
+            Level::Debug | Level::Info => println!("{line}"),
+            Level::Warn | Level::Error => eprintln!("{line}"),
+        }
+    }
+
+    fn ask(&mut self, op: u32, text: &str, data: &[u8]) -> Result<Answer, Fault> {
+        if op != OP_RPC {
+            return Ok(Answer::Refused { name: "TypeError".into(), message: "There is no such thing in a REPL".into() });
+        }
+        let args = std::str::from_utf8(data).map_err(|_| Fault("arguments that are no text".into()))?;
+        if !self.client.is_open() {
+            self.reconnect("it was closed")?;
+        }
+        match self.client.call(text, args) {
+            Ok(Ok(Some(json))) => Ok(Answer::Text(json)),
+            Ok(Ok(None)) => Ok(Answer::Nothing),
+            Ok(Err(error)) => Ok(Answer::Refused { name: error.name.into(), message: error.message }),
+            // Not sent again: it may have been executed.
+            Err(failed) => {
+                self.reconnect(&failed.message)?;
+                let message = "The connection was lost before the reply came, and is there again. The call may have been executed";
+                Ok(Answer::Refused { name: "ConnectionError".into(), message: message.into() })
+            }
+        }
+    }
+}
+
+impl Remote {
+    fn reconnect(&mut self, why: &str) -> Result<(), Fault> {
+        let lost = |error: Failed| Fault(format!("The connection to {} is lost ({why}). {}", self.address, error.message));
+        self.client = Client::connect(&self.address, self.user.as_deref()).map_err(lost)?;
+        eprintln!("The connection was lost; connected again.");
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_more_lines_may_repair() {
+        let check = |source: &str, message: &str, place: &str, unfinished: bool| {
+            let failure = Failure { name: "SyntaxError".into(), message: message.into(), stack: format!("    at {place}\n") };
+            assert_eq!(is_unfinished(&failure, source), unfinished, "{source}");
+        };
+        check("foo(", "unexpected token in expression: ''", "repl:1:5", true);
+        check("é(\n1", "Unexpected end of input", "repl:2:2", true);
+        check("a = `x\ny", "unexpected end of string", "repl:1:5", true);
+        check("'x", "unexpected end of string", "repl:1:1", false);
+        check("1 /* x", "unexpected end of comment", "repl:1:3", true);
+        check("a b", "expecting ';'", "repl:1:3", false);
+        check("let a = 2", "redeclaration of 'a'", "<eval> (repl:1:1)", false);
+    }
+}

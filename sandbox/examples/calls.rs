@@ -16,7 +16,7 @@ impl Host for Memory {
                 self.0 = data.to_vec();
                 Answer::Nothing
             }
-            _ => Answer::Refused { name: "NotFoundError", message: format!("{op} {text}") },
+            _ => Answer::Refused { name: "NotFoundError".into(), message: format!("{op} {text}") },
         })
     }
 }

@@ -1,5 +1,7 @@
 //! What the guest may ask of the outside: one trait.
 
+use std::borrow::Cow;
+
 /// How loud a console line is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Level {
@@ -25,7 +27,7 @@ pub enum Answer {
     /// An error: its name and message. The same question at the same state is refused again, in every replay.
     Refused {
         /// `error.name`
-        name: &'static str,
+        name: Cow<'static, str>,
         /// `error.message`
         message: String,
     },

@@ -70,8 +70,13 @@ struct Raw<'a> {
     id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     method: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
+}
+
+/// Tells `null` from nothing, which serde does not.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(field: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(field).map(Some)
 }
 
 fn invalid(id: Option<String>, data: &str) -> Problem {
@@ -217,7 +222,9 @@ mod tests {
 
     fn reply(frame: &str) -> String {
         match parse(frame, 3) {
-            Frame::One(Ok(request)) => format!("{} {} {:?}", request.method, request.args, request.id),
+            Frame::One(Ok(Request { id, method, args, null_params })) => {
+                format!("{method} {args} {id:?}{}", if null_params { " null" } else { "" })
+            }
             Frame::One(Err(problem)) => problem_reply(&problem),
             Frame::Batch(requests) => format!("batch of {}", requests.len()),
         }
@@ -240,7 +247,8 @@ mod tests {
         for (frame, expected) in [
             (r#"{"jsonrpc":"2.0","method":"m","params":[ 1, "x"],"id":7}"#, r#"m [ 1, "x"] Some("7")"#),
             (r#"{"jsonrpc":"2.0","method":"m","id":"a"}"#, r#"m [] Some("\"a\"")"#),
-            (r#"{"jsonrpc":"2.0","method":"m","params":null}"#, "m [] None"),
+            (r#"{"jsonrpc":"2.0","method":"m","params":null}"#, "m [] None null"),
+            (r#"{"jsonrpc":"2.0","method":"m","id":null}"#, "m [] None"),
             (r#"{"jsonrpc":"2.0","method":"m","id":0}"#, r#"m [] Some("0")"#),
             ("null", r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"The request is no object"},"id":null}"#),
             ("[]", r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid array"},"id":null}"#),

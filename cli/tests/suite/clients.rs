@@ -28,7 +28,7 @@ exports.throwType = async () => { throw new TypeError('größe') }
 exports.throwString = () => { throw 'a string' }
 const counts = {}
 exports.count = name => counts[name] = (counts[name] || 0) + 1
-exports.slow = () => { let x = 0; for (let i = 0; i < 2e7; i++) x += i; return x }
+exports.slow = () => { let x = 0; for (let i = 0; i < 4e6; i++) x += i; return x }
 exports.who = () => System.caller.id
 exports.dates = () => ({ nan: NaN, date: new Date(0), map: new Map([[1, 2]]), set: new Set([1]), bytes: new Uint8Array([1, 2]), no: undefined })
 exports.init = () => {}
@@ -77,7 +77,7 @@ fn ccf_validates_what_the_server_wrote() {
             let url = &server.url;
             scope.spawn(move || {
                 let mut socket = Socket::connect(url);
-                let text = "x".repeat(8 << 10);
+                let text = "x".repeat(24 << 10);
                 for n in 0..200 {
                     socket.begin("note", &format!("[{n},\"{client} {text}\"]"));
                 }

@@ -9,6 +9,7 @@
 //!
 //! Its *version* counts the changes: each row that a transaction writes or removes is one, in the order of the paths.
 
+use ledger::MapWrites;
 use std::borrow::Cow;
 
 /// The file that every archive begins with.
@@ -84,4 +85,12 @@ impl<'a> Entry<'a> {
 pub fn manifest(files_key: &str, title: &str) -> Vec<u8> {
     let text = serde_json::json!({ "url": format!("hyper://{files_key}"), "title": title }).to_string();
     Entry { content: Some(Cow::Owned(text.into_bytes())), created_ms: 0, modified_ms: 0 }.encode()
+}
+
+/// The changes of a write set in the order of the paths: the path, and whether it was written.
+pub fn changes(writes: &MapWrites) -> Vec<(&[u8], bool)> {
+    let mut changes: Vec<(&[u8], bool)> = writes.writes.keys().map(|key| (key.as_slice(), true)).collect();
+    changes.extend(writes.removes.iter().map(|key| (key.as_slice(), false)));
+    changes.sort_unstable();
+    changes
 }

@@ -3,7 +3,7 @@
 //! A call reads the state under its own writes; the writes are handed out when it ends. What is refused is refused with the
 //! name and message that DatArchive gives.
 
-use super::archive::{Entry, MANIFEST_PATH};
+use super::archive::{Entry, MANIFEST_PATH, changes};
 use super::path::Path;
 use crate::state::{self, State};
 use crate::{Console, maps};
@@ -401,14 +401,6 @@ impl Files {
     }
 }
 
-/// The changes of a write set in the order of the paths: the path, and whether it was written.
-pub fn changes(writes: &MapWrites) -> Vec<(&[u8], bool)> {
-    let mut changes: Vec<(&[u8], bool)> = writes.writes.keys().map(|key| (key.as_slice(), true)).collect();
-    changes.extend(writes.removes.iter().map(|key| (key.as_slice(), false)));
-    changes.sort_unstable();
-    changes
-}
-
 fn stat(entry: &Entry) -> (&'static str, usize, u64, u64) {
     (if entry.is_folder() { "directory" } else { "file" }, entry.size(), entry.modified_ms, entry.created_ms)
 }
@@ -458,7 +450,7 @@ impl Host for Files {
     fn ask(&mut self, op: u32, text: &str, data: &[u8]) -> Result<Answer, Fault> {
         match self.answer(op, text, data) {
             Ok(answer) => Ok(answer),
-            Err(Problem::Refused(Refusal { name, message })) => Ok(Answer::Refused { name, message }),
+            Err(Problem::Refused(Refusal { name, message })) => Ok(Answer::Refused { name: name.into(), message }),
             Err(Problem::Fault(fault)) => Err(fault),
         }
     }

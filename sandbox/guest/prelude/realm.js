@@ -193,7 +193,8 @@
         message = typeof itsMessage === 'string' ? itsMessage : '';
         if (typeof itsStack === 'string') stack = itsStack;
       } else {
-        message = typeof value === 'string' ? value : inspect(value);
+        // The engine itself throws null when nothing is left of the heap to make an error of.
+        message = typeof value === 'string' ? value : value === null ? 'null, or the heap was full' : inspect(value);
       }
     } catch {
       name = 'ThrownValue';

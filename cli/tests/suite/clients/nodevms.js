@@ -6,7 +6,7 @@ const [url, mode] = process.argv.slice(2)
 const HEX = /^(hyper|dat):\/\/[0-9a-f]{64}$/
 
 async function connect (user) {
-  const client = new Client()
+  const client = new Client({ timeout: 60000 })
   await client.connect(url, user === undefined ? undefined : { user })
   return client
 }

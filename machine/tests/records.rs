@@ -1,0 +1,107 @@
+//! The codecs of the records: what is written is read again, and nothing else is read.
+
+use machine::script::archive::Entry;
+use machine::{Call, Code, Input, Service, Settings, outcome};
+use proptest::prelude::*;
+use sandbox::Failure;
+use std::borrow::Cow;
+
+fn json() -> impl Strategy<Value = String> {
+    let leaf = prop_oneof![
+        Just("null".to_owned()),
+        any::<bool>().prop_map(|b| b.to_string()),
+        any::<i64>().prop_map(|n| n.to_string()),
+        any::<String>().prop_map(|s| serde_json::to_string(&s).unwrap()),
+    ];
+    leaf.prop_recursive(3, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(|items| format!("[{}]", items.join(","))),
+            prop::collection::vec((any::<String>(), inner), 0..4).prop_map(|fields| {
+                let field = |(name, value): &(String, String)| format!("{}:{value}", serde_json::to_string(name).unwrap());
+                format!("{{{}}}", fields.iter().map(field).collect::<Vec<_>>().join(","))
+            }),
+        ]
+    })
+}
+
+fn input() -> impl Strategy<Value = Input> {
+    let args = prop::collection::vec(json(), 0..4).prop_map(|args| format!("[{}]", args.join(", \n")));
+    prop_oneof![
+        (any::<String>(), args, any::<Option<String>>(), any::<u64>(), any::<u64>()).prop_map(
+            |(method, args, caller, time_ms, seed)| Input::Call(Call { method, args, caller, time_ms, seed })
+        ),
+        (any::<u64>(), any::<u64>()).prop_map(|(time_ms, seed)| Input::Init { time_ms, seed }),
+        (any::<String>(), any::<String>(), any::<(u32, u32, u64)>(), any::<u64>(), any::<u64>()).prop_map(
+            |(name, source, (heap_bytes, stack_bytes, instructions), time_ms, seed)| {
+                let settings = Settings { heap_bytes, stack_bytes, instructions };
+                Input::Deploy { code: Code { name, source, settings }, time_ms, seed }
+            }
+        ),
+    ]
+}
+
+fn result() -> impl Strategy<Value = outcome::Result> {
+    prop_oneof![
+        json().prop_map(|json| Ok(Some(json))),
+        Just(Ok(None)),
+        any::<(String, String, String)>().prop_map(|(name, message, stack)| Err(Failure { name, message, stack })),
+    ]
+}
+
+/// Bytes near to what is well formed: that is where a lenient reader would show.
+fn near(bytes: Vec<u8>, at: usize, to: u8) -> Vec<u8> {
+    let mut bytes = bytes;
+    if !bytes.is_empty() {
+        let at = at % bytes.len();
+        bytes[at] = to;
+    }
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn inputs(input in input(), at in any::<usize>(), to in any::<u8>()) {
+        let bytes = input.encode();
+        prop_assert_eq!(Input::decode(&bytes).unwrap(), input);
+        let other = near(bytes, at, to);
+        if let Ok(read) = Input::decode(&other) {
+            prop_assert_eq!(read.encode(), other);
+        }
+    }
+
+    #[test]
+    fn results(result in result(), at in any::<usize>(), to in any::<u8>()) {
+        let bytes = outcome::encode(&result);
+        prop_assert_eq!(outcome::decode(&bytes).unwrap(), result);
+        let other = near(bytes, at, to);
+        if let Ok(read) = outcome::decode(&other) {
+            prop_assert_eq!(outcome::encode(&read), other);
+        }
+    }
+
+    #[test]
+    fn services(title in any::<String>(), files in "[0-9a-f]{64}", at in any::<usize>(), to in any::<u8>()) {
+        let service = Service { format: 1, kind: "script".into(), title, log: files.clone(), files, engine: "e".into() };
+        let bytes = service.encode();
+        prop_assert_eq!(Service::decode(&bytes).unwrap(), service);
+        let other = near(bytes, at, to);
+        if let Ok(read) = Service::decode(&other) {
+            prop_assert_eq!(read.encode(), other);
+        }
+    }
+
+    #[test]
+    fn files(content in any::<Option<Vec<u8>>>(), created_ms in 0u64..1 << 48, modified_ms in 0u64..1 << 48, bytes in any::<Vec<u8>>()) {
+        let entry = Entry { content: content.map(Cow::Owned), created_ms, modified_ms };
+        let encoded = entry.encode();
+        prop_assert_eq!(Entry::decode(&encoded).unwrap(), entry);
+        if let Some(read) = Entry::decode(&bytes) {
+            prop_assert_eq!(read.encode(), bytes);
+        }
+    }
+
+    #[test]
+    fn nothing_panics(bytes in any::<Vec<u8>>()) {
+        let _ = (Input::decode(&bytes).is_ok(), outcome::decode(&bytes).is_ok(), Service::decode(&bytes).is_ok());
+    }
+}
