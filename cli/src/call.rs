@@ -13,7 +13,7 @@ pub struct Args {
     /// The method.
     method: String,
     /// The arguments, each as JSON.
-    #[arg(allow_hyphen_values = true)]
+    #[arg(allow_negative_numbers = true)]
     json: Vec<String>,
     /// Call as this user (the backend must run with --debug).
     #[arg(short, long)]

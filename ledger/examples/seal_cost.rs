@@ -1,5 +1,7 @@
 //! What sealing, signing and auditing cost, in CPU time per transaction: `cargo run --release --example seal_cost`.
 
+#![allow(clippy::disallowed_methods)] // It measures.
+
 use std::sync::Arc;
 use std::time::Instant;
 

@@ -1,5 +1,7 @@
 //! The codecs of the records: what is written is read again, and nothing else is read.
 
+#![allow(clippy::unwrap_used)]
+
 use machine::script::archive::Entry;
 use machine::{Call, Code, Input, Service, Settings, outcome};
 use proptest::prelude::*;

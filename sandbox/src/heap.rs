@@ -7,8 +7,9 @@
 //!
 //! Between two pieces of work the heap is *settled*: a page that is not in `hot` equals the image. `begin` copies the hot
 //! pages aside (a few dozen); `rollback` puts them back and drops every other private page, so that the image shows again;
-//! `commit` looks for new private pages, but only if the thread had a page fault at all. When too many pages are hot, they
-//! are folded into the image.
+//! `commit` looks for new private pages, but only if the thread had a page fault at all. Now and then hot pages are folded
+//! into the image, so that those that are written no more are copied no more. A page that comes back after that is one that
+//! calls really write: it stays, until the next sweep folds everything.
 //!
 //! # Invariants
 //!
@@ -22,9 +23,12 @@ use std::os::unix::fs::FileExt;
 
 pub(crate) const PAGE_BYTES: usize = 4096;
 
-/// A fold and the faults after it cost about as much as copying every hot page this often. Folding when that much has
+/// To fold a page, and the fault if it comes back, cost about as much as copying it this often. Folding when that much has
 /// been copied keeps the hot set near to what calls really write, at no more than twice the least possible cost.
 const COPIES_PER_FOLD: usize = 48;
+
+/// Every so many folds is a sweep: also pages that came back after an earlier one are folded, lest they stay for ever.
+const FOLDS_PER_SWEEP: u32 = 16;
 
 /// A set this large is folded at once.
 const MAX_HOT_PAGES: usize = 512;
@@ -38,6 +42,10 @@ pub(crate) struct Heap {
     undo: Vec<u8>,
     /// Pages copied aside since the last fold.
     copied: usize,
+    /// Folds since the last sweep.
+    folds: u32,
+    /// Pages folded since the last sweep, in order.
+    folded: Vec<u32>,
     faults: i64,
     pagemap: Option<File>,
     entries: Vec<u8>,
@@ -82,6 +90,8 @@ impl Heap {
             hot: Vec::new(),
             undo: Vec::new(),
             copied: 0,
+            folds: 0,
+            folded: Vec::new(),
             faults: 0,
             pagemap: File::open("/proc/self/pagemap").ok(),
             entries: Vec::new(),
@@ -120,8 +130,11 @@ impl Heap {
         if minor_faults() != self.faults {
             self.hot = self.private_pages()?;
         }
-        if self.hot.len() > MAX_HOT_PAGES || (self.copied > COPIES_PER_FOLD * self.hot.len() && !self.hot.is_empty()) {
-            self.fold()?;
+        if self.hot.len() > MAX_HOT_PAGES {
+            self.sweep()?;
+        } else if self.copied > COPIES_PER_FOLD * self.hot.len() && !self.hot.is_empty() {
+            self.folds += 1;
+            if self.folds < FOLDS_PER_SWEEP { self.fold()? } else { self.sweep()? }
         }
         Ok(())
     }
@@ -153,17 +166,28 @@ impl Heap {
         Ok(bytes)
     }
 
-    /// Writes private pages into the image, so that a fresh mapping shows the same.
+    /// Folds every hot page.
+    fn sweep(&mut self) -> Result<(), Fault> {
+        self.folds = 0;
+        self.folded.clear();
+        self.fold()
+    }
+
+    /// Writes hot pages into the image, so that a fresh mapping shows the same. Those that came back since an earlier fold
+    /// stay hot.
     fn fold(&mut self) -> Result<(), Fault> {
-        for &index in &self.hot {
+        let (back, gone): (Vec<u32>, Vec<u32>) = self.hot.iter().partition(|index| self.folded.binary_search(index).is_ok());
+        for &index in &gone {
             // SAFETY: a page of the mapping, read while nothing runs.
             let page = unsafe { std::slice::from_raw_parts(self.page(index), PAGE_BYTES) };
             self.image.write_all_at(page, index as u64 * PAGE_BYTES as u64).map_err(|e| Fault(format!("heap image: {e}")))?;
         }
-        for run in self.hot.chunk_by(|a, b| a + 1 == *b) {
+        for run in gone.chunk_by(|a, b| a + 1 == *b) {
             self.drop_pages(run[0] as usize * PAGE_BYTES, run.len() * PAGE_BYTES)?;
         }
-        self.hot.clear();
+        self.hot = back;
+        self.folded.extend(gone);
+        self.folded.sort_unstable();
         self.copied = 0;
         Ok(())
     }
@@ -187,6 +211,8 @@ impl Heap {
         self.len = len;
         self.hot.clear();
         self.copied = 0;
+        self.folds = 0;
+        self.folded.clear();
         // SAFETY: replaces the owner's own mapping, at its place and within its length, by one with equal content.
         let mapped = unsafe {
             libc::mmap(

@@ -4,8 +4,8 @@
 //! submit ──▶ queue (bounded) ──▶ executor: execute, seal, now and then sign ──▶ committer: append…, fsync, reply…
 //! ```
 //!
-//! While the committer waits for the disk, the executor goes on; what it has finished by then goes to disk together. A
-//! signature follows the first unsigned transaction after [`limits::SIGN_AFTER`] or [`limits::MAX_UNSIGNED`] transactions.
+//! While the committer waits for the disk, the executor goes on; what it has finished by then goes to disk together. If
+//! many calls wait, the committer waits a moment for them. A signature follows the first unsigned transaction after [`limits::SIGN_AFTER`] or [`limits::MAX_UNSIGNED`] transactions.
 //!
 //! # Invariants
 //!
@@ -133,7 +133,7 @@ impl Backend {
                 replayed: node.replayed,
                 torn_bytes: node.torn.as_ref().map(|torn| torn.len_bytes),
             };
-            let last = TxId { seqno: node.log.next_seqno() - 1, ..node.sealer.next() };
+            let last = node.last;
             let shared = Arc::new(Shared {
                 queue,
                 metrics: Metrics::default(),
@@ -244,8 +244,8 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
     let (finished, to_commit) = sync_channel::<Finished>(CHANNEL);
     std::thread::scope(|scope| {
         // The log moves to the committer; the executor has the rest.
-        let Node { machine, sealer, log, admission, .. } = node;
-        let mut chunk_bytes = log.chunk_bytes();
+        let Node { machine, sealer, log, admission, last, .. } = node;
+        let chunk_bytes = log.chunk_bytes();
         let committer = std::thread::Builder::new().name("committer".into()).spawn_scoped(scope, {
             let shared = shared.clone();
             move || commit(log, &to_commit, &shared)
@@ -255,8 +255,7 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
             shared.failed.store(true, Relaxed);
             return;
         }
-        let mut executor = Executor { machine, sealer, admission, finished, shared, chunk_bytes: 0 };
-        std::mem::swap(&mut executor.chunk_bytes, &mut chunk_bytes);
+        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes };
         if let Err(error) = executor.run(work) {
             tracing::error!("the node stops: {error}");
             shared.failed.store(true, Relaxed);
@@ -270,6 +269,7 @@ struct Executor<'a> {
     machine: &'a mut machine::Machine,
     sealer: &'a mut ledger::Sealer,
     admission: &'a mut crate::admit::Admission,
+    last: &'a mut TxId,
     finished: SyncSender<Finished>,
     shared: &'a Arc<Shared>,
     chunk_bytes: u64,
@@ -299,7 +299,7 @@ impl Executor<'_> {
                 Ok(Work::Look(tell)) => {
                     let view = View {
                         snapshot: self.machine.snapshot(),
-                        txid: TxId { seqno: self.sealer.next().seqno - 1, ..self.sealer.next() },
+                        txid: *self.last,
                         files_version: self.machine.script().files_version(),
                     };
                     self.send(Finished::Look(tell, Box::new(view)))?;
@@ -323,6 +323,7 @@ impl Executor<'_> {
         let input = Input::Call(self.admission.call(method, args, caller));
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;
         let sealed = node::seal(self.sealer, &writes)?;
+        *self.last = sealed.txid;
         let metrics = &self.shared.metrics;
         metrics.waiting.fetch_sub(1, Relaxed);
         let counter = if outcome.result.is_ok() { &metrics.calls_ok } else { &metrics.calls_failed };
@@ -341,6 +342,7 @@ impl Executor<'_> {
         let ends_chunk = self.chunk_bytes > limits::CHUNK_BYTES;
         let now_s = node::now_s(self.admission);
         let sealed = self.sealer.sign(now_s, ends_chunk).map_err(|error| StartError::Write(error.to_string()))?;
+        *self.last = sealed.txid;
         self.chunk_bytes = if ends_chunk { 0 } else { self.chunk_bytes + sealed.raw.len() as u64 };
         self.send(Finished::Transaction { raw: sealed.raw, txid: sealed.txid, signature: true, reply: None })
     }
@@ -350,15 +352,27 @@ impl Executor<'_> {
     }
 }
 
+/// Takes what is finished. As long as more calls wait than the group has, and not longer than [`limits::MAX_GATHER`], it
+/// waits for them too: they will share the fsync, and the disk is asked less often. A client alone never waits here.
+fn gather(group: &mut Vec<Finished>, finished: &Receiver<Finished>, metrics: &Metrics) {
+    let until = Instant::now() + limits::MAX_GATHER;
+    loop {
+        let room = limits::MAX_GROUP - group.len();
+        group.extend(finished.try_iter().take(room));
+        let more = metrics.waiting.load(Relaxed) > group.len() as u64;
+        if !more || group.len() == limits::MAX_GROUP || Instant::now() >= until {
+            return;
+        }
+        // Not `recv_timeout`: the executor would have to wake this thread for each of them.
+        std::thread::sleep(limits::GATHER_STEP);
+    }
+}
+
 fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
     let mut group = Vec::new();
     while let Ok(first) = finished.recv() {
         group.push(first);
-        while group.len() < limits::MAX_GROUP
-            && let Ok(next) = finished.try_recv()
-        {
-            group.push(next);
-        }
+        gather(&mut group, finished, &shared.metrics);
         let began = Instant::now();
         let mut bytes = 0;
         let written = group.iter().try_for_each(|finished| match finished {

@@ -35,6 +35,12 @@ pub const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// Inputs that are executed before they go to disk together.
 pub const MAX_GROUP: usize = 256;
 
+/// How long finished calls wait at most for others that shall go to disk with them.
+pub const MAX_GATHER: Duration = Duration::from_millis(1);
+
+/// How often is looked whether they are there.
+pub const GATHER_STEP: Duration = Duration::from_micros(100);
+
 /// A signature follows at the latest so many transactions after the last one.
 pub const MAX_UNSIGNED: u64 = 1_000;
 

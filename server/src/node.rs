@@ -13,7 +13,7 @@
 //! the whole ledger, checks every byte of it, and replays it: the realm's heap is a function of the ledger too.
 
 use crate::admit::{Admission, new_identity, public_key};
-use ledger::{Dir, Keys, Log, Sealed, Sealer, ServiceStatus, Torn, WriteSet};
+use ledger::{Dir, Keys, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
 use machine::{Code, Console, Fault, Input, Machine, ReplayError, Service, Settings, state};
 use sandbox::Sandbox;
 use std::fs::{self, File, OpenOptions};
@@ -137,6 +137,8 @@ pub struct Node {
     pub(crate) sealer: Sealer,
     pub(crate) log: Log<Dir>,
     pub(crate) admission: Admission,
+    /// The last transaction of the ledger.
+    pub(crate) last: TxId,
     /// A transaction that a crash had left unfinished; it was cut off.
     pub torn: Option<Torn>,
     /// Entries of the call log that were replayed.
@@ -193,6 +195,7 @@ impl Node {
     fn run(&mut self, input: &Input) -> Result<(), StartError> {
         let (_, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
         let sealed = seal(&mut self.sealer, &writes)?;
+        self.last = sealed.txid;
         self.log.append(&sealed.raw).and_then(|()| self.log.commit()).map_err(|error| StartError::Write(error.to_string()))
     }
 }
@@ -397,6 +400,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     identity(dir, FILES_KEY, &service.files)?;
     identity(dir, LOG_KEY, &service.log)?;
     let view = recovery.next_view();
+    let last = recovery.audit.last().expect("the machine has taken a first transaction from it");
     let sealer = Sealer::resume(&keys, view, recovery.audit).map_err(|error| StartError::Replay(error.to_string()))?;
     let replayed = machine.entries();
     let mut node = Node {
@@ -404,6 +408,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
         sealer,
         log: recovery.log,
         admission: Admission::new(last_ms),
+        last,
         torn: recovery.torn,
         replayed,
         fresh: false,

@@ -57,7 +57,6 @@ fn session(name: &str, source: &str, flags: &[&str], calls: &[(String, String)],
         let mut command = place.exec(flags);
         command.env_clear().envs(variables.iter().copied()).current_dir(folder).arg("--dir").arg(place.dir());
         let server = place.serve_as(command);
-        assert!(server.log().contains("Replayed"), "{}", server.log());
         let mut client = Socket::connect(&server.url);
         assert_eq!(client.result("dump", "[]"), state, "replay {number}");
         server.kill();
@@ -118,9 +117,9 @@ fn files() {
             Some((method, args)) => {
                 // Arguments stand side by side, as on a command line.
                 let values: Vec<serde_json::Value> =
-                    serde_json::Deserializer::from_str(&args.replace("\\ud800", "\u{1}")).into_iter().map(|value| value.expect(line)).collect();
+                    serde_json::Deserializer::from_str(&args.replace("\\ud800", "\u{e000}")).into_iter().map(|value| value.expect(line)).collect();
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
-                ("op".to_owned(), format!("[\"{method}\",{}]", values.join(",")).replace("\\u0001", "\\ud800"))
+                ("op".to_owned(), format!("[\"{method}\",{}]", values.join(",")).replace('\u{e000}', "\\ud800"))
             }
             None => ("op".to_owned(), format!("[\"{line}\"]")),
         })

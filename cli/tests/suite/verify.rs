@@ -156,7 +156,8 @@ fn an_operator_with_all_keys_who_rewrites_history() {
     server.stop();
     let honest = place.root().join("honest");
     copy_dir(&place.dir(), &honest);
-    let cases: [(&str, &dyn Fn(TxId, &mut WriteSet) -> bool, &str); 8] = [
+    type Change<'a> = &'a dyn Fn(TxId, &mut WriteSet) -> bool;
+    let cases: [(&str, Change, &str); 8] = [
         ("nothing", &|_, _| true, ""),
         (
             "a result",

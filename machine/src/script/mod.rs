@@ -30,13 +30,13 @@ pub struct Script {
 
 enum Life {
     /// Nothing is deployed yet.
-    Unborn(Files),
+    Unborn(Box<Files>),
     Realm(Box<Realm<Files>>),
 }
 
 impl Script {
     pub(crate) fn new(sandbox: Sandbox, state: State, console: Console) -> Script {
-        Script { sandbox, code: None, methods: Vec::new(), has_init: false, life: Some(Life::Unborn(Files::new(state, console))) }
+        Script { sandbox, code: None, methods: Vec::new(), has_init: false, life: Some(Life::Unborn(Box::new(Files::new(state, console)))) }
     }
 
     /// The code that runs now.
@@ -136,7 +136,7 @@ impl Script {
         }
         let old = self.life.take().expect("always there between two methods");
         let (files, old) = match old {
-            Life::Unborn(files) => (files, None),
+            Life::Unborn(files) => (*files, None),
             Life::Realm(mut realm) => (realm.take_host(), Some(realm)),
         };
         let mut realm = Realm::new(&self.sandbox, code.settings.into(), files)?;
@@ -152,7 +152,7 @@ impl Script {
         } else {
             let files = realm.into_host();
             self.life = Some(match old {
-                None => Life::Unborn(files),
+                None => Life::Unborn(Box::new(files)),
                 Some(mut old) => {
                     old.put_host(files);
                     Life::Realm(old)

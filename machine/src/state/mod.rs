@@ -55,7 +55,7 @@ mod store;
 mod tests;
 
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fjall::Slice;
@@ -184,8 +184,10 @@ impl std::fmt::Debug for Entry {
 /// The state, for its one writer. See the [module](self).
 pub struct State {
     overlay: Overlay,
-    /// None: in memory.
+    /// None: in memory, as yet or for ever.
     store: Option<Store>,
+    /// Where the first flush makes the store.
+    place: Option<PathBuf>,
     applied: u64,
     /// Transactions in the overlay.
     unflushed: u64,
@@ -198,17 +200,26 @@ impl State {
         Self {
             overlay: Overlay::default(),
             store: None,
+            place: None,
             applied: 0,
             unflushed: 0,
         }
     }
 
-    /// The state kept in `dir`, which is made if it is not there: everything up to the last flush.
+    /// The state kept in `dir`: everything up to the last flush. If there is no `dir`, the first flush makes it: a small
+    /// state never costs the two dozen fsyncs of a new store.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
+        if !dir.exists() {
+            return Ok(Self {
+                place: Some(dir.to_owned()),
+                ..Self::in_memory()
+            });
+        }
         let (store, applied) = Store::open(dir)?;
         Ok(Self {
             overlay: Overlay::default(),
             store: Some(store),
+            place: None,
             applied,
             unflushed: 0,
         })
@@ -292,6 +303,12 @@ impl State {
     /// Moves the overlay into the store. It costs a few fsyncs: for a shutdown or a checkpoint, not for each group of
     /// transactions. In memory there is nothing to do.
     pub fn flush(&mut self) -> Result<(), StateError> {
+        if self.store.is_none()
+            && self.applied > 0
+            && let Some(dir) = &self.place
+        {
+            self.store = Some(Store::open(dir)?.0);
+        }
         let Some(store) = &mut self.store else {
             return Ok(());
         };

@@ -446,6 +446,26 @@ fn what_comes_after_a_wipe_survives_reopening() {
 }
 
 #[test]
+fn a_new_state_makes_its_store_with_the_first_flush() {
+    let dir = TempDir::new().unwrap();
+    let place = dir.path().join("state");
+    let mut state = State::open(&place).unwrap();
+    state.flush().unwrap();
+    count_up(&mut state, 300, 10);
+    let snapshot = state.snapshot();
+    assert!(!place.exists());
+    state.flush().unwrap();
+    assert_eq!(state.flushed(), 300);
+    count_up(&mut state, 7, 10);
+    assert_counted(300, 10, |key| snapshot.get("public:n", key).unwrap());
+    assert_counted(307, 10, |key| state.get("public:n", key).unwrap());
+    drop((state, snapshot));
+    assert_counted(300, 10, |key| {
+        State::open(&place).unwrap().get("public:n", key).unwrap()
+    });
+}
+
+#[test]
 fn a_wipe_alone_survives_reopening() {
     let dir = TempDir::new().unwrap();
     let mut state = State::open(dir.path()).unwrap();

@@ -18,7 +18,7 @@ exports.process = () => [
   () => exports.constructor.constructor('return require')(),
   () => (0, eval)('this').process,
   () => Reflect.construct(Function, ['return typeof std + typeof os + typeof bjson'])(),
-  () => import.meta
+  () => eval('import.meta')
 ].map(attempt).concat([])
 exports.dynamicImport = async () => {
   const found = []

@@ -3,16 +3,14 @@ let pings = 0
 const memory = []
 exports.ping = () => ++pings
 exports.dump = async () => {
-  const files = await System.files.readdir('/', { recursive: true })
-  const contents = []
-  for (const file of files) contents.push(await System.files.readFile(file))
-  return { pings, memory, files, contents }
+  const files = await System.files.readdir('/', { recursive: true, stat: true })
+  return { pings, memory, left: globalThis.left, files: files.map(({ name, stat }) => [name, stat.size, stat.mtime]) }
 }
 // Leaves a trace in the heap and in the archive before it goes wrong.
 const trace = work => async () => {
   memory.push('trace')
   await System.files.writeFile('/trace', 'trace')
-  await System.files.mkdir('/folder')
+  await System.files.mkdir('/folder' + memory.length)
   globalThis.left = (globalThis.left || 0) + 1
   return work()
 }
