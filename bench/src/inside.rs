@@ -62,7 +62,11 @@ impl Host for OneFile {
     fn ask(&mut self, op: u32, _: &str, data: &[u8]) -> Result<Answer, Fault> {
         const READ: u32 = 10;
         if op == READ {
-            return Ok(if self.0.is_empty() { Answer::Nothing } else { Answer::Text(String::from_utf8_lossy(&self.0).into_owned()) });
+            return Ok(if self.0.is_empty() {
+                Answer::Nothing
+            } else {
+                Answer::Text(String::from_utf8_lossy(&self.0).into_owned())
+            });
         }
         self.0 = data.to_vec();
         Ok(Answer::Nothing)
@@ -226,6 +230,7 @@ fn fsync(dir: &Path) -> Result<Row, Box<dyn Error>> {
         times.push(began.elapsed().as_secs_f64() * 1e6);
     }
     times.sort_by(f64::total_cmp);
-    let detail = format!("takes {:.2} ms at the median, {:.2} ms at p99", times[APPENDS / 2] / 1e3, times[APPENDS * 99 / 100] / 1e3);
+    let detail =
+        format!("takes {:.2} ms at the median, {:.2} ms at p99", times[APPENDS / 2] / 1e3, times[APPENDS * 99 / 100] / 1e3);
     Ok(Row::new("this disk: append 300 bytes and fsync", "µs CPU", &[cpu / APPENDS as f64]).detail(detail))
 }

@@ -71,7 +71,11 @@ fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     }
     let here = std::env::current_exe()?;
     let beside = here.parent().ok_or("this binary has no folder")?;
-    let binary = args.glassbox.clone().or_else(|| std::env::var_os("GLASSBOX").map(PathBuf::from)).unwrap_or_else(|| beside.join("glassbox"));
+    let binary = args
+        .glassbox
+        .clone()
+        .or_else(|| std::env::var_os("GLASSBOX").map(PathBuf::from))
+        .unwrap_or_else(|| beside.join("glassbox"));
     if !binary.is_file() {
         return Err(format!("{} is missing: build it first", binary.display()).into());
     }
@@ -81,7 +85,8 @@ fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     let mut rows = outside(&plan)?;
     let (inside_calls, dir) = (calls / 2, plan.dir.clone());
     let thread = std::thread::Builder::new().stack_size(sandbox::THREAD_STACK_BYTES);
-    let running = thread.spawn(move || inside::rows(inside_calls, PERSISTENT_COUNTER, &dir).map_err(|error| error.to_string()))?;
+    let running =
+        thread.spawn(move || inside::rows(inside_calls, PERSISTENT_COUNTER, &dir).map_err(|error| error.to_string()))?;
     rows.extend(running.join().map_err(|_| "the measurement of the parts panicked")??);
     Ok(rows)
 }

@@ -55,12 +55,8 @@ const ATTEMPTS: usize = 3;
 /// A ledger that was downloaded.
 #[derive(Debug)]
 pub struct Download {
-    /// The folder of the chunk files.
-    pub dir: PathBuf,
     /// What the backend said there is.
     pub listing: Listing,
-    /// Bytes that were fetched and are new.
-    pub new_bytes: u64,
 }
 
 /// Fetches what is new since the last download into this folder, and all of it the first time.
@@ -68,8 +64,8 @@ pub struct Download {
 /// Fails with exit code 1 if what is served contradicts what was downloaded earlier, with 2 if it cannot be fetched.
 pub fn ledger(address: &Address, into: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Download, Failed> {
     let mut mirror = Mirror::new(address, into)?;
-    let (listing, new_bytes) = mirror.update(progress)?;
-    Ok(Download { dir: into.to_owned(), listing, new_bytes })
+    let (listing, _) = mirror.update(progress)?;
+    Ok(Download { listing })
 }
 
 /// The rows of the files archive at one transaction: keys and values as they stand in the map.

@@ -69,7 +69,9 @@ pub fn run(args: Args) -> Result<(), Failed> {
         upgrade: args.upgrade,
     };
     server::raise_file_limit();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(Failed::new)?;
+    // The executor and the committer have threads of their own; threads that only wake each other cost more than they help.
+    let network_threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4));
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(network_threads).enable_all().build().map_err(Failed::new)?;
     runtime.block_on(serve(args, options, dir))
 }
 

@@ -6,7 +6,7 @@ use crate::download::{agent, chunks_of, get};
 use ledger::{Dir, Reader};
 use machine::maps;
 use machine::script::archive::Entry;
-use server::http::FileEntry;
+use server::http::{FileEntry, TRANSACTION_HEADER};
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::io::{self, Write};
@@ -105,6 +105,9 @@ fn fetch(address: &Address, path: &str) -> Result<Option<Found>, Failed> {
     let unable = |error: &dyn std::fmt::Display| Failed::unable(format!("{url}: {error}"));
     let Some(mut response) = get(&agent(), &url)? else { return Ok(None) };
     let is_folder = response.body().mime_type() == Some("application/json");
+    if !is_folder && !response.headers().contains_key(TRANSACTION_HEADER) {
+        return Err(unable(&"it is no Glassbox backend"));
+    }
     let max = if is_folder { MAX_FOLDER_BYTES } else { MAX_FILE_BYTES };
     let content = response.body_mut().with_config().limit(max).read_to_vec().map_err(|error| unable(&error))?;
     if !is_folder {

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! While the committer waits for the disk, the executor goes on; what it has finished by then goes to disk together. If
-//! many calls wait, the committer waits a moment for them. A signature follows the first unsigned transaction after [`limits::SIGN_AFTER`] or [`limits::MAX_UNSIGNED`] transactions.
+//! many calls wait, the committer waits a moment for them. A signature follows the first unsigned transaction after
+//! [`limits::SIGN_AFTER`] or [`limits::MAX_UNSIGNED`] transactions.
 //!
 //! # Invariants
 //!

@@ -20,6 +20,9 @@ pub const MAX_CONNECTIONS: usize = 16_384;
 /// Replies that wait for one connection that does not read them. One more ends it.
 pub const MAX_UNSENT_REPLIES: usize = 2_048;
 
+/// Bytes of replies that wait for one connection. More end it, as more replies do; one alone may be larger.
+pub const MAX_UNSENT_BYTES: usize = 64 << 20;
+
 /// Bytes of a method name or a caller's name.
 pub const MAX_NAME_BYTES: usize = 256;
 

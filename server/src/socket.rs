@@ -7,7 +7,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{SinkExt, StreamExt};
 use machine::Caller;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{mpsc, oneshot};
 
 const TOO_MANY: &str = "Too many active requests. Try again in a few minutes.";
@@ -22,6 +22,7 @@ pub async fn serve(socket: WebSocket, backend: Backend, caller: Caller) {
         caller,
         replies,
         circular: Arc::new(AtomicBool::new(false)),
+        unsent_bytes: Arc::new(AtomicUsize::new(0)),
         lost: Arc::new(AtomicBool::new(false)),
     };
     let mut ready = Vec::new();
@@ -29,9 +30,14 @@ pub async fn serve(socket: WebSocket, backend: Backend, caller: Caller) {
         tokio::select! {
             biased;
             _ = unsent.recv_many(&mut ready, 64) => {
+                if connection.lost.load(Relaxed) {
+                    break;
+                }
                 let send = async {
                     for reply in ready.drain(..) {
+                        let bytes = reply.len();
                         sink.feed(Message::Text(reply.into())).await?;
+                        connection.unsent_bytes.fetch_sub(bytes, Relaxed);
                     }
                     sink.flush().await
                 };
@@ -67,6 +73,8 @@ struct Connection {
     replies: mpsc::Sender<String>,
     /// The client reads CircularJSON, as nodevms-client does. What it sends is plain JSON.
     circular: Arc<AtomicBool>,
+    /// Bytes of the replies that wait.
+    unsent_bytes: Arc<AtomicUsize>,
     /// It does not read its replies.
     lost: Arc<AtomicBool>,
 }
@@ -196,7 +204,12 @@ impl Connection {
     }
 
     fn outbox(&self) -> Outbox {
-        Outbox { replies: self.replies.clone(), circular: self.circular.clone(), lost: self.lost.clone() }
+        Outbox {
+            replies: self.replies.clone(),
+            circular: self.circular.clone(),
+            unsent_bytes: self.unsent_bytes.clone(),
+            lost: self.lost.clone(),
+        }
     }
 }
 
@@ -222,13 +235,24 @@ enum Pending {
 struct Outbox {
     replies: mpsc::Sender<String>,
     circular: Arc<AtomicBool>,
+    unsent_bytes: Arc<AtomicUsize>,
     lost: Arc<AtomicBool>,
 }
 
 impl Outbox {
     fn send(&self, mut reply: String) {
+        if self.lost.load(Relaxed) {
+            return;
+        }
         if self.circular.load(Relaxed) {
             reply = rpc::circular(reply);
+        }
+        let waiting = self.unsent_bytes.fetch_add(reply.len(), Relaxed);
+        let too_much = waiting > 0 && waiting + reply.len() > limits::MAX_UNSENT_BYTES;
+        if too_much {
+            self.lost.store(true, Relaxed);
+            // Wakes the connection, which may have sent everything by now.
+            reply.clear();
         }
         if self.replies.try_send(reply).is_err() {
             self.lost.store(true, Relaxed);

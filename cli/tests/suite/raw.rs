@@ -24,11 +24,15 @@ pub struct Socket {
 
 /// A plain connection, with a limit on every wait.
 pub fn tcp(url: &str) -> TcpStream {
-    let stream = TcpStream::connect(url.replace("localhost", "127.0.0.1")).expect("the server listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
-    stream.set_write_timeout(Some(PATIENCE)).expect("a limit");
-    stream.set_nodelay(true).expect("no delay");
-    stream
+    try_tcp(url).expect("the server listens")
+}
+
+fn try_tcp(url: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(url.replace("localhost", "127.0.0.1"))?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_write_timeout(Some(PATIENCE))?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 impl Socket {
@@ -39,8 +43,14 @@ impl Socket {
 
     /// The same with a path, as `/?user=bob`.
     pub fn connect_as(url: &str, path: &str) -> Socket {
-        let (ws, _) = tungstenite::client(format!("ws://{url}{path}"), tcp(url)).expect("the server shakes hands");
-        Socket { ws, next_id: 1 }
+        Socket::try_connect(url, path).expect("the server shakes hands")
+    }
+
+    /// The same with a server that may be gone.
+    pub fn try_connect(url: &str, path: &str) -> Result<Socket, String> {
+        let stream = try_tcp(url).map_err(|error| error.to_string())?;
+        let (ws, _) = tungstenite::client(format!("ws://{url}{path}"), stream).map_err(|error| error.to_string())?;
+        Ok(Socket { ws, next_id: 1 })
     }
 
     pub fn stream(&self) -> &TcpStream {
@@ -109,7 +119,10 @@ impl Socket {
             None if text.contains("\"result\":null") => Some("null".to_owned()),
             result => result.map(|json| json.get().to_owned()),
         };
-        Ok((frame.id, frame.error.as_ref().map_or_else(|| Ok(result()), |error| Err((error.message.clone(), error.data.clone())))))
+        Ok((
+            frame.id,
+            frame.error.as_ref().map_or_else(|| Ok(result()), |error| Err((error.message.clone(), error.data.clone()))),
+        ))
     }
 
     /// A call and its reply.
@@ -144,7 +157,9 @@ pub fn shown(reply: &Reply) -> String {
         Ok(None) => "undefined".into(),
         Err((name, message)) => format!("throws {name}: {message}"),
     };
-    match text.char_indices().nth(160) {
+    let text: String =
+        text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect();
+    match text.char_indices().nth(600) {
         Some((end, _)) => format!("{}… ({} bytes)", &text[..end], text.len()),
         None => text,
     }

@@ -14,8 +14,20 @@ use std::fmt::Write;
 type Environment = (&'static [(&'static str, &'static str)], &'static str);
 
 const ENVIRONMENTS: [Environment; 2] = [
-    (&[("TZ", "Asia/Kathmandu"), ("LANG", "de_DE.UTF-8"), ("LC_ALL", "tr_TR.UTF-8"), ("HOME", "/nonexistent"), ("NODE_ENV", "test")], "/"),
-    (&[("TZ", "America/St_Johns"), ("LC_ALL", "C"), ("RUST_BACKTRACE", "full"), ("RUST_LOG", "trace"), ("TMPDIR", "/tmp")], "/tmp"),
+    (
+        &[
+            ("TZ", "Asia/Kathmandu"),
+            ("LANG", "de_DE.UTF-8"),
+            ("LC_ALL", "tr_TR.UTF-8"),
+            ("HOME", "/nonexistent"),
+            ("NODE_ENV", "test"),
+        ],
+        "/",
+    ),
+    (
+        &[("TZ", "America/St_Johns"), ("LC_ALL", "C"), ("RUST_BACKTRACE", "full"), ("RUST_LOG", "trace"), ("TMPDIR", "/tmp")],
+        "/tmp",
+    ),
 ];
 
 /// Makes the calls one after the other, and writes down what they come to.
@@ -73,7 +85,7 @@ fn all_methods(source: &str) -> Vec<(String, String)> {
 }
 
 /// Limits that are reached soon.
-const TIGHT: [&str; 4] = ["--instructions", "2000000000", "--heap-mib", "48"];
+const TIGHT: [&str; 4] = ["--instructions", "2000000000", "--heap-mib", "12"];
 
 #[test]
 fn hogs() {
@@ -116,8 +128,10 @@ fn files() {
             Some((method @ ("several" | "unawaited" | "mutates"), args)) => (method.to_owned(), args.to_owned()),
             Some((method, args)) => {
                 // Arguments stand side by side, as on a command line.
-                let values: Vec<serde_json::Value> =
-                    serde_json::Deserializer::from_str(&args.replace("\\ud800", "\u{e000}")).into_iter().map(|value| value.expect(line)).collect();
+                let values: Vec<serde_json::Value> = serde_json::Deserializer::from_str(&args.replace("\\ud800", "\u{e000}"))
+                    .into_iter()
+                    .map(|value| value.expect(line))
+                    .collect();
                 let values: Vec<String> = values.iter().map(ToString::to_string).collect();
                 ("op".to_owned(), format!("[\"{method}\",{}]", values.join(",")).replace('\u{e000}', "\\ud800"))
             }
@@ -140,7 +154,9 @@ fn mutants() {
         let server = place.serve(&[]);
         let mut client = Socket::connect(&server.url);
         let mut other = Socket::connect(&server.url);
-        for (method, args) in [("work", "[1]"), (&breaking, "[]"), ("work", "[2]"), ("fail", "[]"), ("files", "[]"), ("work", "[3]")] {
+        for (method, args) in
+            [("work", "[1]"), (&breaking, "[]"), ("work", "[2]"), ("fail", "[]"), ("files", "[]"), ("work", "[3]")]
+        {
             let reply = client.call(method, args);
             writeln!(transcript, "{method} {args}\n  {}", shown(&reply)).expect("a string takes everything");
         }

@@ -80,7 +80,7 @@ impl Place {
         let errors = Arc::new(Mutex::new(String::new()));
         let mut stderr = BufReader::new(child.stderr.take().expect("piped"));
         let collected = errors.clone();
-        std::thread::spawn(move || {
+        let collector = std::thread::spawn(move || {
             let mut line = String::new();
             while stderr.read_line(&mut line).is_ok_and(|read| read > 0) {
                 collected.lock().expect("not poisoned").push_str(&std::mem::take(&mut line));
@@ -97,7 +97,7 @@ impl Place {
             }
         }
         let port = banner.lines().find_map(|line| line.strip_prefix("Serving at localhost:")).expect("a port").to_owned();
-        Server { child, url: format!("localhost:{port}"), banner, errors }
+        Server { child, url: format!("localhost:{port}"), banner, errors, collector: Some(collector) }
     }
 }
 
@@ -109,6 +109,7 @@ pub struct Server {
     /// What it printed when it began to serve.
     pub banner: String,
     errors: Arc<Mutex<String>>,
+    collector: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Server {
@@ -125,6 +126,30 @@ impl Server {
     pub fn kill(mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// `kill -9`, and all that it has written to stderr.
+    pub fn kill_and_log(mut self) -> String {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(collector) = self.collector.take() {
+            let _ = collector.join();
+        }
+        self.log()
+    }
+
+    /// Waits for its own end: the exit code, and what it has written to stderr. Killed if that takes longer than a minute.
+    pub fn wait(mut self) -> (Option<i32>, String) {
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while self.child.try_wait().expect("it can be waited for").is_none() && std::time::Instant::now() < until {
+            std::thread::yield_now();
+        }
+        let _ = self.child.kill();
+        let code = self.child.wait().expect("it ends").code();
+        if let Some(collector) = self.collector.take() {
+            let _ = collector.join();
+        }
+        (code, self.log())
     }
 
     /// SIGTERM, and the exit code.
