@@ -59,7 +59,7 @@ struct OneFile(Vec<u8>);
 impl Host for OneFile {
     fn console(&mut self, _: Level, _: &str) {}
 
-    fn ask(&mut self, op: u32, _: &str, data: &[u8]) -> Result<Answer, Fault> {
+    fn ask(&mut self, op: u32, _: &str, data: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         const READ: u32 = 10;
         if op == READ {
             return Ok(if self.0.is_empty() {

@@ -146,8 +146,9 @@ impl Session {
 
     /// Fails only when the connection is lost for good.
     fn eval(&mut self, source: &str) -> Result<Outcome, Failed> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64);
-        self.realm.eval(source, now).map_err(Failed::new)
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        // Nobody replays a REPL: the time is seed enough for its `Math.random`.
+        self.realm.eval(source, now.as_millis() as u64, now.as_nanos() as u64).map_err(Failed::new)
     }
 }
 
@@ -169,7 +170,7 @@ impl Host for Remote {
         }
     }
 
-    fn ask(&mut self, op: u32, text: &str, data: &[u8]) -> Result<Answer, Fault> {
+    fn ask(&mut self, op: u32, text: &str, data: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         if op != OP_RPC {
             return Ok(Answer::Refused { name: "TypeError".into(), message: "There is no such thing in a REPL".into() });
         }

@@ -8,7 +8,7 @@ impl Host for Memory {
     fn console(&mut self, level: Level, line: &str) {
         println!("  console {level:?}: {line}");
     }
-    fn ask(&mut self, op: u32, text: &str, data: &[u8]) -> Result<Answer, Fault> {
+    fn ask(&mut self, op: u32, text: &str, data: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         Ok(match op {
             10 if self.0.is_empty() => Answer::Nothing,
             10 => Answer::Text(String::from_utf8_lossy(&self.0).into_owned()),

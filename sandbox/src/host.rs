@@ -43,6 +43,7 @@ pub trait Host: 'static {
     /// A line of the console.
     fn console(&mut self, level: Level, line: &str);
 
-    /// A question: its number, a text and bytes, whose meaning the prelude and the host share.
-    fn ask(&mut self, op: u32, text: &str, data: &[u8]) -> Result<Answer, Fault>;
+    /// A question: its number, a text and bytes, whose meaning the prelude and the host share. What answering takes beyond
+    /// the bytes that go in and out is added to `work`, in instructions: the call pays for it.
+    fn ask(&mut self, op: u32, text: &str, data: &[u8], work: &mut u64) -> Result<Answer, Fault>;
 }

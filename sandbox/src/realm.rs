@@ -85,7 +85,7 @@ struct Exports {
     buffer: TypedFunc<u32, u32>,
     load: TypedFunc<(), u64>,
     call: TypedFunc<u64, u64>,
-    eval: TypedFunc<(), u64>,
+    eval: TypedFunc<u64, u64>,
     connect: TypedFunc<(), u64>,
     limit: TypedFunc<(u32, u32), ()>,
 }
@@ -108,7 +108,7 @@ struct Nobody;
 
 impl Host for Nobody {
     fn console(&mut self, _: Level, _: &str) {}
-    fn ask(&mut self, _: u32, _: &str, _: &[u8]) -> Result<Answer, Fault> {
+    fn ask(&mut self, _: u32, _: &str, _: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         Ok(Answer::Nothing)
     }
 }
@@ -141,12 +141,17 @@ fn instantiate<H: Host>(engine: &Engine, module: &Module, host: H) -> wasmtime::
         let memory = caller.data().memory.expect("set before anything runs");
         let (bytes, slot) = memory.data_and_store_mut(&mut caller);
         let request = bytes.get(ptr as usize..).and_then(|rest| rest.get(..len as usize)).ok_or(Trap::MemoryOutOfBounds)?;
-        let answer = answer(slot, op, request);
+        let mut work = QUESTION_INSTRUCTIONS + BYTE_INSTRUCTIONS * request.len() as u64;
+        let answer = answer(slot, op, request, &mut work);
         let slot = caller.data_mut();
         match answer {
             Ok(answer) => {
                 encode(answer, &mut slot.answer);
-                Ok(slot.answer.len() as u32)
+                let len = slot.answer.len();
+                work = work.saturating_add(BYTE_INSTRUCTIONS * len as u64);
+                let left = caller.get_fuel()?.checked_sub(work).ok_or(Trap::OutOfFuel)?;
+                caller.set_fuel(left)?;
+                Ok(len as u32)
             }
             Err(fault) => {
                 slot.fault = Some(fault);
@@ -170,11 +175,17 @@ fn instantiate<H: Host>(engine: &Engine, module: &Module, host: H) -> wasmtime::
     Ok((store, instance))
 }
 
+/// What a question costs the call, in instructions: what the host does for a script is no gift, else a loop of questions
+/// would take hours.
+const QUESTION_INSTRUCTIONS: u64 = 2_000;
+/// What each byte costs that goes out or comes back.
+const BYTE_INSTRUCTIONS: u64 = 8;
+
 /// Questions that the sandbox answers itself; all others go to the host.
 const OP_CONSOLE: u32 = 1;
 const OP_ADVANCE: u32 = 2;
 
-fn answer<H: Host>(slot: &mut Slot<H>, op: u32, request: &[u8]) -> Result<Answer, Fault> {
+fn answer<H: Host>(slot: &mut Slot<H>, op: u32, request: &[u8], work: &mut u64) -> Result<Answer, Fault> {
     let malformed = || Fault("a malformed request from the guest".into());
     let (len, rest) = request.split_first_chunk::<4>().ok_or_else(malformed)?;
     let (text, data) = rest.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(malformed)?;
@@ -196,7 +207,7 @@ fn answer<H: Host>(slot: &mut Slot<H>, op: u32, request: &[u8]) -> Result<Answer
             slot.now_us += text.parse::<f64>().unwrap_or(0.0) * 1000.0;
             Ok(Answer::Nothing)
         }
-        _ => host.ask(op, text, data),
+        _ => host.ask(op, text, data, work),
     }
 }
 
@@ -294,8 +305,8 @@ impl<H: Host> Realm<H> {
     }
 
     /// Evaluates a line of a REPL.
-    pub fn eval(&mut self, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
-        self.work(&[source], now_ms, |exports, store| exports.eval.call(store, ()))
+    pub fn eval(&mut self, source: &str, now_ms: u64, seed: u64) -> Result<Outcome, Fault> {
+        self.work(&[source], now_ms, |exports, store| exports.eval.call(store, seed))
     }
 
     /// Makes this a REPL's realm, with a global `client` that has `methods` (a JSON array of names).

@@ -15,7 +15,7 @@ impl Host for Recorder {
         self.lines.push(format!("{level:?} {line}"));
     }
 
-    fn ask(&mut self, op: u32, text: &str, _: &[u8]) -> Result<Answer, Fault> {
+    fn ask(&mut self, op: u32, text: &str, _: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         self.questions.push((op, text.into()));
         if text.contains("broken") { Err(Fault("the disk".into())) } else { Ok(Answer::Nothing) }
     }
@@ -155,6 +155,7 @@ fn limits_have_names() {
              exports.deep = function deep() { return deep() + 1 };
              exports.caught = () => { try { for (;;); } catch { return 'caught' } };
              exports.big = () => 'x'.repeat(9e6);
+             exports.ask = async () => { const big = new Uint8Array(4 << 20); for (;;) await System.files.writeFile('/big', big) };
              exports.fine = () => 'fine';",
         );
         for (method, name) in [
@@ -168,6 +169,7 @@ fn limits_have_names() {
             ("deep", "RangeError"),
             ("caught", "InstructionLimitError"),
             ("big", "ResultTooLargeError"),
+            ("ask", "InstructionLimitError"),
         ] {
             let failed = failure(call(&mut realm, method, "[]"));
             // BigInts and promises grow until a limit is reached; which one depends on the heap.

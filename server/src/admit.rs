@@ -45,6 +45,12 @@ impl Admission {
     }
 }
 
+/// Has the generator gather its entropy, which takes some 30 ms the first time in a process. On a thread of its own, it is
+/// done before anybody waits for it.
+pub fn warm_up() {
+    std::thread::spawn(|| SystemRandom::new().fill(&mut [0]));
+}
+
 /// 32 random bytes, hex and raw: a new ed25519 identity's seed with its public key.
 pub fn new_identity() -> ([u8; 32], String) {
     let mut seed = [0; 32];

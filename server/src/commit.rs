@@ -118,6 +118,7 @@ const CHANNEL: usize = limits::MAX_WAITING_CALLS + 256;
 impl Backend {
     /// Opens the directory and starts both threads. Blocks until the ledger is replayed.
     pub fn start(options: Options, debug: bool, console: Console) -> Result<(Backend, Started), StartError> {
+        crate::admit::warm_up();
         let (queue, work) = sync_channel(CHANNEL);
         let (tell, told) = sync_channel(1);
         let thread = std::thread::Builder::new().name("executor".into()).stack_size(sandbox::THREAD_STACK_BYTES);

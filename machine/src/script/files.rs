@@ -12,11 +12,16 @@ use ledger::MapWrites;
 use sandbox::{Answer, Fault, Host, Level};
 use serde_json::json;
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
 /// What one call may write, in bytes of paths and contents.
 pub const MAX_WRITES_BYTES: usize = 32 << 20;
+
+/// What it costs a call to look at a row of the archive or its history, in instructions, beside its bytes.
+const ROW_INSTRUCTIONS: u64 = 2_000;
+const BYTE_INSTRUCTIONS: u64 = 4;
 
 /// The numbers of the questions, as in `prelude/files.js`.
 mod op {
@@ -78,6 +83,8 @@ pub struct Files {
     time_ms: u64,
     writes: BTreeMap<String, Option<Vec<u8>>>,
     written_bytes: usize,
+    /// What the present question has taken, in instructions.
+    work: Cell<u64>,
 }
 
 impl Files {
@@ -92,6 +99,7 @@ impl Files {
             time_ms: 0,
             writes: BTreeMap::new(),
             written_bytes: 0,
+            work: Cell::new(0),
         }
     }
 
@@ -142,10 +150,17 @@ impl Files {
     }
 
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Problem> {
-        match self.writes.get(path) {
-            Some(own) => Ok(own.clone()),
-            None => Ok(self.state.get(maps::FILES, path.as_bytes())?.map(|entry| entry.value().to_vec())),
-        }
+        let value = match self.writes.get(path) {
+            Some(own) => own.clone(),
+            None => self.state.get(maps::FILES, path.as_bytes())?.map(|entry| entry.value().to_vec()),
+        };
+        self.charge(value.as_ref().map_or(0, Vec::len));
+        Ok(value)
+    }
+
+    /// A row of so many bytes was looked at.
+    fn charge(&self, bytes: usize) {
+        self.work.set(self.work.get() + ROW_INSTRUCTIONS + BYTE_INSTRUCTIONS * bytes as u64);
     }
 
     /// The entry at a path. The root is a folder without a row.
@@ -179,6 +194,7 @@ impl Files {
             Bound::Unbounded => Bound::Unbounded,
         };
         loop {
+            self.charge(0);
             let bound = from.as_ref().map(String::as_str);
             let own = self.writes.range::<str, _>((bound, Bound::Excluded(to))).find(|(_, value)| value.is_some());
             let stored = self
@@ -315,14 +331,14 @@ impl Files {
             Some(entry) if !entry.is_folder() => return refuse("NotAFolderError", "Cannot rmdir non-folders"),
             Some(_) => {}
         }
-        let below = self.list(path.as_str(), true)?;
-        if path.is_root() && recursive {
-            return refuse("ProtectedFileNotWritableError", "Protected file is not wrtable");
-        }
-        if !recursive && !below.is_empty() {
+        let (first, end) = (format!("{}/", path.as_str()), format!("{}0", path.as_str()));
+        if !recursive && self.next_path(Bound::Included(&first), &end)?.is_some() {
             return refuse("DestDirectoryNotEmpty", "Destination path is not empty ; Aborting");
         }
-        for path in below {
+        if path.is_root() {
+            return refuse("ProtectedFileNotWritableError", "Protected file is not wrtable");
+        }
+        for path in self.list(path.as_str(), true)? {
             self.put(&path, None)?;
         }
         self.put(path.as_str(), None)?;
@@ -366,6 +382,7 @@ impl Files {
         for row in stored {
             let (key, entry) = row?;
             let version = u64::from_be_bytes(key[..].try_into().map_err(|_| Fault("a malformed version".into())).map_err(Problem::Fault)?);
+            self.charge(0);
             let (kind, path) = entry.value().split_at(1);
             rows.push((String::from_utf8_lossy(path).into_owned(), version, kind == b"p"));
         }
@@ -447,8 +464,11 @@ impl Host for Files {
         (self.console)(self.number, level, line);
     }
 
-    fn ask(&mut self, op: u32, text: &str, data: &[u8]) -> Result<Answer, Fault> {
-        match self.answer(op, text, data) {
+    fn ask(&mut self, op: u32, text: &str, data: &[u8], work: &mut u64) -> Result<Answer, Fault> {
+        self.work.set(0);
+        let answer = self.answer(op, text, data);
+        *work += self.work.get();
+        match answer {
             Ok(answer) => Ok(answer),
             Err(Problem::Refused(Refusal { name, message })) => Ok(Answer::Refused { name: name.into(), message }),
             Err(Problem::Fault(fault)) => Err(fault),

@@ -1,9 +1,9 @@
 // How a value looks on the console and in the REPL: the layout of Node's `util.inspect` with its defaults.
 //
-// `native.inspect(value, options)` is one value, `native.format(list)` a line of console.log with its % directives.
+// `native.inspect(value, options)` is one value; lines of console.log are made in format.js.
 //
 // Invariants:
-// - neither throws, whatever the value: a getter, a `toString` or a tag that throws is shown as such or left out;
+// - it never throws, whatever the value: a getter, a `toString` or a tag that throws is shown as such or left out;
 // - no accessor of a plain property is called and no proxy trap is triggered: a proxy is shown as its target.
 //   Scripts run only for getters of `Symbol.toStringTag`, of a function's `name` and of an error's `name` and
 //   `message`; for `Symbol.for('nodejs.util.inspect.custom')`; and for %s of an object with a `toString` of its
@@ -15,13 +15,11 @@
   const {
     Object: ObjectConstructor,
     Reflect: { apply, getOwnPropertyDescriptor, getPrototypeOf, ownKeys },
-    Array, ArrayBuffer, BigInt, Boolean, DataView, Date, Error, Function, JSON, Map, Math, Number, Set, String,
+    ArrayBuffer, BigInt, Boolean, Date, Error, Function, Map, Math, Number, Set, String,
     Symbol, Uint8Array,
   } = globalThis;
   const { setPrototypeOf } = ObjectConstructor;
   const { floor, max, min, round, sqrt } = Math;
-  const { parseFloat, parseInt } = Number;
-  const { stringify } = JSON;
   const { toStringTag, for: symbolFor } = Symbol;
   const {
     classOf, proxyTarget, promiseState, promiseResult, quote, key: quoteKey, width, platform, uncurry, text: toText, isTypedArray,
@@ -63,13 +61,6 @@
   const bufferLength = getter(ArrayBuffer.prototype, 'byteLength');
   const bufferDetached = getter(ArrayBuffer.prototype, 'detached');
   const typedLength = getter(getPrototypeOf(Uint8Array.prototype), 'length');
-
-  // The `toString` of the language itself: %s shows such objects with inspect.
-  const builtinToString = setPrototypeOf([
-    ObjectConstructor.prototype.toString, Array.prototype.toString, Error.prototype.toString, Date.prototype.toString,
-    globalThis.RegExp.prototype.toString, Function.prototype.toString, Number.prototype.toString, String.prototype.toString,
-    Boolean.prototype.toString, BigInt.prototype.toString, Symbol.prototype.toString,
-  ], null);
 
   const MAX_CHARS = 65536;
   const MAX_DEPTH = 1000;
@@ -848,93 +839,7 @@
     }
   }
 
-  // Whether %s shows an object with inspect: it has no `toString` but the language's.
-  function hasBuiltinToString(object) {
-    object = behindProxies(object);
-    if (object === null) return true;
-    const descriptor = lookup(object, 'toString');
-    if (descriptor === undefined) return true;
-    if (!hasOwn(descriptor, 'value')) return false;
-    if (typeof descriptor.value !== 'function') return true;
-    for (let i = 0; i < builtinToString.length; i++) if (builtinToString[i] === descriptor.value) return true;
-    return false;
-  }
-
-  function directive(letter, value) {
-    switch (letter) {
-      case 's':
-        if (typeof value === 'number') return formatNumber(value);
-        if (typeof value === 'bigint') return bigintString(value) + 'n';
-        if (typeof value === 'symbol') return symbolString(value);
-        if (typeof value === 'object' && value !== null && hasBuiltinToString(value)) return inspect(value, { __proto__: null, depth: 0 });
-        return toText(value);
-      case 'd':
-        if (typeof value === 'bigint') return bigintString(value) + 'n';
-        return typeof value === 'symbol' ? 'NaN' : formatNumber(+value);
-      case 'i':
-        if (typeof value === 'bigint') return bigintString(value) + 'n';
-        return typeof value === 'symbol' ? 'NaN' : formatNumber(parseInt(value));
-      case 'f':
-        return typeof value === 'symbol' ? 'NaN' : formatNumber(parseFloat(value));
-      case 'j':
-        return '' + stringify(value);
-      case 'o':
-        return inspect(value, { __proto__: null, showHidden: true, depth: 4 });
-      case 'O':
-        return inspect(value);
-      default:
-        return '';
-    }
-  }
-
-  function directiveText(letter, value) {
-    try {
-      return clip(directive(letter, value));
-    } catch (error) {
-      if (letter === 'j' && isCircular(error)) return '[Circular]';
-      return inspect(value, { __proto__: null, depth: 0 });
-    }
-  }
-
-  function isCircular(error) {
-    const message = isObject(error) && classOf(error) === 'Error' ? ownData(error, 'message') : undefined;
-    return typeof message === 'string' && includes(message, 'ircular');
-  }
-
-  // The text of a console line: `args` is an array.
-  function format(args) {
-    try {
-      let next = 0;
-      let text = '';
-      const first = args[0];
-      if (typeof first === 'string') {
-        next = 1;
-        if (args.length === 1) return bounded(first);
-        let from = 0;
-        for (let at = indexOf(first, '%'); at !== -1 && at + 1 < first.length && text.length <= MAX_CHARS; at = indexOf(first, '%', at)) {
-          const letter = first[at + 1];
-          if (letter === '%') {
-            text += slice(first, from, at + 1);
-            from = at += 2;
-          } else if (next < args.length && includes('sdifjoOc', letter)) {
-            text += slice(first, from, at) + directiveText(letter, args[next++]);
-            from = at += 2;
-          } else {
-            at++;
-          }
-        }
-        text += slice(first, from);
-      }
-      for (let separator = next === 0 ? '' : ' '; next < args.length && text.length <= MAX_CHARS; next++, separator = ' ') {
-        const value = args[next];
-        text += separator + (typeof value === 'string' ? value : inspect(value));
-      }
-      return bounded(text);
-    } catch {
-      return '[not inspectable]';
-    }
-  }
-
   native.inspect = inspect;
-  native.format = format;
+  // What the next file, format.js, needs of this one.
+  native.shared = { MAX_CHARS, behindProxies, bounded, clip, formatNumber, isObject, lookup, ownData };
 })

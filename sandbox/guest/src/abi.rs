@@ -129,10 +129,10 @@ pub extern "C" fn call(seed: u64) -> u64 {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn eval() -> u64 {
+pub extern "C" fn eval(seed: u64) -> u64 {
     run(|guest, request| {
         let [source] = fields(request);
-        guest.eval(text(source))
+        guest.eval(text(source), seed)
     })
 }
 

@@ -13,11 +13,12 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// Evaluated in this order at boot; each is a function of `native` and `runtime`.
-const PRELUDE: [(&str, &str); 7] = [
+const PRELUDE: [(&str, &str); 8] = [
     ("glassbox:encoding", include_str!("../prelude/encoding.js")),
     ("glassbox:clone", include_str!("../prelude/clone.js")),
     ("glassbox:url", include_str!("../prelude/url.js")),
     ("glassbox:inspect", include_str!("../prelude/inspect.js")),
+    ("glassbox:format", include_str!("../prelude/format.js")),
     ("glassbox:console", include_str!("../prelude/console.js")),
     ("glassbox:files", include_str!("../prelude/files.js")),
     ("glassbox:realm", include_str!("../prelude/realm.js")),
@@ -110,7 +111,8 @@ impl Guest {
     }
 
     /// Evaluates a line of a REPL and formats its value.
-    pub fn eval(&self, source: &str) -> Outcome {
+    pub fn eval(&self, source: &str, seed: u64) -> Outcome {
+        self.random.set(seed);
         self.within(|ctx, entry| {
             let mut options = EvalOptions::default();
             options.strict = false;

@@ -16,11 +16,12 @@ use rquickjs::{CatchResultExt, Context, Ctx, Function, Object, Runtime};
 #[path = "../src/web.rs"]
 mod web;
 
-const PRELUDES: [(&str, &str); 4] = [
+const PRELUDES: [(&str, &str); 5] = [
     ("encoding", include_str!("../prelude/encoding.js")),
     ("clone", include_str!("../prelude/clone.js")),
     ("url", include_str!("../prelude/url.js")),
     ("inspect", include_str!("../prelude/inspect.js")),
+    ("format", include_str!("../prelude/format.js")),
 ];
 
 #[test]
