@@ -65,9 +65,9 @@ fn main() {
 }
 
 fn cargo_home() -> PathBuf {
-    env::var_os("CARGO_HOME").map(PathBuf::from).unwrap_or_else(|| {
-        Path::new(&env::var_os("HOME").unwrap_or_default()).join(".cargo")
-    })
+    env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .unwrap_or_else(|| Path::new(&env::var_os("HOME").unwrap_or_default()).join(".cargo"))
 }
 
 fn need(program: &str, what: &str) {

@@ -23,8 +23,9 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failed> {
     let address = Address::parse(&args.url)?;
     for argument in &args.json {
-        serde_json::from_str::<&RawValue>(argument)
-            .map_err(|error| Failed::unable(format!("the argument {argument} is no JSON: {error} (text needs quotes: '\"text\"')")))?;
+        serde_json::from_str::<&RawValue>(argument).map_err(|error| {
+            Failed::unable(format!("the argument {argument} is no JSON: {error} (text needs quotes: '\"text\"')"))
+        })?;
     }
     let mut client = Client::connect(&address, args.user.as_deref())?;
     warn_about_user(&client, args.user.as_deref());

@@ -91,19 +91,16 @@ impl Client {
             .and_then(|()| stream.set_read_timeout(Some(CONNECT_TIMEOUT)))
             .and_then(|()| stream.set_write_timeout(Some(CONNECT_TIMEOUT)));
         ready.map_err(|error| failed(error.to_string()))?;
-        let mut request = tungstenite::client::ClientRequestBuilder::new(address.ws().parse().map_err(|_| failed("no address".into()))?);
+        let mut request =
+            tungstenite::client::ClientRequestBuilder::new(address.ws().parse().map_err(|_| failed("no address".into()))?);
         if let Some(user) = user {
             use base64::Engine as _;
             let credentials = base64::prelude::BASE64_STANDARD.encode(format!("{user}:"));
             request = request.with_header("Authorization", format!("Basic {credentials}"));
         }
         let (socket, _) = tungstenite::client(request, stream).map_err(|error| failed(error.to_string()))?;
-        let info = BackendInfo {
-            methods: Vec::new(),
-            call_log_url: String::new(),
-            files_archive_url: String::new(),
-            debug: false,
-        };
+        let info =
+            BackendInfo { methods: Vec::new(), call_log_url: String::new(), files_archive_url: String::new(), debug: false };
         let mut client = Client { socket, next_id: 1, info };
         let info = client.call("handshake", "[]").map_err(|error| failed(error.message))?;
         let info = info.map_err(|error| failed(error.to_string()))?.unwrap_or_default();

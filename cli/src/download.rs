@@ -193,7 +193,8 @@ impl Mirror {
             if name.starts_with(PART_PREFIX) {
                 fs::remove_file(entry.path()).map_err(unable)?;
             } else if name.starts_with("ledger_") {
-                let chunk = chunk_name(&name).ok_or_else(|| Failed::unable(format!("{}: not the name of a chunk", entry.path().display())))?;
+                let chunk = chunk_name(&name)
+                    .ok_or_else(|| Failed::unable(format!("{}: not the name of a chunk", entry.path().display())))?;
                 let bytes = entry.metadata().map_err(unable)?.len();
                 if local.insert(chunk.first, (chunk, bytes)).is_some() {
                     return Err(Failed::unable(format!("{}: two chunks begin with transaction {}", dir.display(), chunk.first)));
@@ -262,7 +263,8 @@ impl Mirror {
             self.local.remove(&name.first);
             return Ok(());
         }
-        let covered = served.iter().any(|(other, _)| other.first > name.first || other.last.is_some_and(|last| last >= name.first));
+        let covered =
+            served.iter().any(|(other, _)| other.first > name.first || other.last.is_some_and(|last| last >= name.first));
         Err(if covered { self.forked(name, CHUNK_HEADER_BYTES as u64) } else { self.truncated(name, CHUNK_HEADER_BYTES as u64) })
     }
 

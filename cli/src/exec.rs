@@ -48,8 +48,8 @@ pub struct Args {
 
 pub fn run(args: Args) -> Result<(), Failed> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).compact().init();
-    let source = std::fs::read(&args.script)
-        .map_err(|error| Failed::new(format!("Failed to load {}: {error}", args.script.display())))?;
+    let source =
+        std::fs::read(&args.script).map_err(|error| Failed::new(format!("Failed to load {}: {error}", args.script.display())))?;
     let source = String::from_utf8(source)
         .map_err(|_| Failed::new(format!("Failed to load {}: it is no UTF-8 text", args.script.display())))?;
     let file_name = args.script.file_name().unwrap_or_default().to_string_lossy().into_owned();
@@ -71,10 +71,10 @@ pub fn run(args: Args) -> Result<(), Failed> {
     server::raise_file_limit();
     // The executor and the committer have threads of their own; threads that only wake each other cost more than they help.
     let network_threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4));
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(network_threads).enable_all().build().map_err(Failed::new)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(network_threads).enable_all().build().map_err(Failed::new)?;
     runtime.block_on(serve(args, options, dir))
 }
-
 
 async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed> {
     // The port first: if it is taken, nothing is written.
@@ -89,7 +89,9 @@ async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed>
     let starting = tokio::task::spawn_blocking(move || Backend::start(options, debug, console));
     let (backend, started) = starting.await.map_err(Failed::new)?.map_err(Failed::new)?;
     if let Some(bytes) = started.torn_bytes {
-        eprintln!("Recovered: an unfinished transaction of {bytes} bytes at the end of the ledger was cut off; it was never acknowledged.");
+        eprintln!(
+            "Recovered: an unfinished transaction of {bytes} bytes at the end of the ledger was cut off; it was never acknowledged."
+        );
     }
     if !started.fresh {
         eprintln!("Replayed {} entries of the call log.", started.replayed);

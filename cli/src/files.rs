@@ -163,7 +163,8 @@ fn list(entries: &[FileEntry]) -> String {
     let width = entries.iter().map(|entry| size(entry).len()).max().unwrap_or(0);
     let mut lines = String::new();
     for entry in entries {
-        let name: String = entry.name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect();
+        let name: String =
+            entry.name.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.into() }).collect();
         let slash = if entry.kind == "file" { "" } else { "/" };
         lines += &format!("{:<6}  {:>width$}  {name}{slash}\n", entry.kind, size(entry));
     }
@@ -213,15 +214,10 @@ mod tests {
     fn a_folder_lists_what_is_in_it() {
         let file = |text: &str| Entry { content: Some(text.as_bytes().into()), created_ms: 1, modified_ms: 2 }.encode();
         let folder = Entry { content: None, created_ms: 1, modified_ms: 1 }.encode();
-        let rows: BTreeMap<Vec<u8>, Vec<u8>> = [
-            ("/a", folder.clone()),
-            ("/a!", file("x")),
-            ("/a/b", file("12345678901")),
-            ("/a/c", folder),
-            ("/a/c/d", file("")),
-        ]
-        .map(|(key, value)| (key.into(), value))
-        .into();
+        let rows: BTreeMap<Vec<u8>, Vec<u8>> =
+            [("/a", folder.clone()), ("/a!", file("x")), ("/a/b", file("12345678901")), ("/a/c", folder), ("/a/c/d", file(""))]
+                .map(|(key, value)| (key.into(), value))
+                .into();
         let listed = |path: &str| match look(&rows, path).expect("readable") {
             Some(Found::Folder(entries)) => list(&entries),
             Some(Found::File(content)) => format!("{content:?}"),

@@ -115,7 +115,9 @@ fn is_unfinished(failure: &Failure, source: &str) -> bool {
     }
     // A syntax error has the place in the source as its whole stack. All others are in a function.
     let place = failure.stack.trim().strip_prefix("at repl:").and_then(|place| place.split_once(':'));
-    let Some((line, column)) = place.and_then(|(line, column)| Some((line.parse::<usize>().ok()?, column.parse::<usize>().ok()?))) else {
+    let Some((line, column)) =
+        place.and_then(|(line, column)| Some((line.parse::<usize>().ok()?, column.parse::<usize>().ok()?)))
+    else {
         return false;
     };
     let Some(at) = source.split('\n').nth(line - 1) else { return true };
@@ -185,7 +187,8 @@ impl Host for Remote {
             // Not sent again: it may have been executed.
             Err(failed) => {
                 self.reconnect(&failed.message)?;
-                let message = "The connection was lost before the reply came, and is there again. The call may have been executed";
+                let message =
+                    "The connection was lost before the reply came, and is there again. The call may have been executed";
                 Ok(Answer::Refused { name: "ConnectionError".into(), message: message.into() })
             }
         }

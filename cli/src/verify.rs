@@ -206,7 +206,11 @@ fn audit(args: &Args, screen: &Screen, report: &mut Report) -> Result<(), Stoppe
     if let Some((files, log)) = &subject.claimed {
         for (what, claimed, proven) in [("files archive", files, service.files_url()), ("call log", log, service.log_url())] {
             if *claimed != proven {
-                return mismatch("identity", None, format!("the server says that the {what} is {claimed}, the ledger proves {proven}"));
+                return mismatch(
+                    "identity",
+                    None,
+                    format!("the server says that the {what} is {claimed}, the ledger proves {proven}"),
+                );
             }
         }
     }
@@ -226,7 +230,8 @@ fn audit(args: &Args, screen: &Screen, report: &mut Report) -> Result<(), Stoppe
 
 /// The key of a pinned address: 64 hex digits, with or without `hyper://` or `dat://`.
 fn key_of(flag: &str, pin: &str) -> Result<String, Failed> {
-    let key = pin.strip_prefix("hyper://").or(pin.strip_prefix("dat://")).unwrap_or(pin).trim_end_matches('/').to_ascii_lowercase();
+    let key =
+        pin.strip_prefix("hyper://").or(pin.strip_prefix("dat://")).unwrap_or(pin).trim_end_matches('/').to_ascii_lowercase();
     if key.len() == 64 && key.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         Ok(key)
     } else {
@@ -351,12 +356,15 @@ fn check(
                 bar.set_position(count);
             }
             bar.finish_and_clear();
-            let replayed = running.join().unwrap_or_else(|_| Err(Failed::unable("an internal error; the lines above say where").into()));
+            let replayed =
+                running.join().unwrap_or_else(|_| Err(Failed::unable("an internal error; the lines above say where").into()));
             match (audited, replayed) {
                 (Ok(_), replayed) => replayed,
                 // The signatures prove that something is wrong, the replay may know what.
                 (Err(Stopped::Mismatch(mut proof)), Err(Stopped::Mismatch(cause))) => {
-                    proof.details.extend(cause.details.into_iter().filter(|line| !proof.details.contains(line)).collect::<Vec<_>>());
+                    proof
+                        .details
+                        .extend(cause.details.into_iter().filter(|line| !proof.details.contains(line)).collect::<Vec<_>>());
                     Err(Stopped::Mismatch(proof))
                 }
                 (Err(stopped), _) => Err(stopped),
@@ -448,7 +456,11 @@ fn replay(ledger: &Path, archive_at: Option<TxId>, progress: &mpsc::Sender<u64>)
         }
         if archive_at.is_some_and(|at| at.seqno == txid.seqno) {
             if archive_at != Some(txid) {
-                return mismatch("ledger", Some(txid), format!("the files are served as of {}, the ledger has {txid} there", archive_at.unwrap_or(txid)));
+                return mismatch(
+                    "ledger",
+                    Some(txid),
+                    format!("the files are served as of {}, the ledger has {txid} there", archive_at.unwrap_or(txid)),
+                );
             }
             snapshot = Some(machine.snapshot());
         }
@@ -475,7 +487,8 @@ fn compare_files(served: &BTreeMap<String, Vec<u8>>, snapshot: &Snapshot, txid: 
         None => "nothing".to_owned(),
         Some(value) => FileEntry::decode(value).map_or("no entry of an archive".into(), |entry| entry.describe(120)),
     };
-    let mut paths: Vec<&String> = served.keys().chain(replayed.keys()).filter(|path| served.get(*path) != replayed.get(*path)).collect();
+    let mut paths: Vec<&String> =
+        served.keys().chain(replayed.keys()).filter(|path| served.get(*path) != replayed.get(*path)).collect();
     paths.sort_unstable();
     paths.dedup();
     if paths.is_empty() {
@@ -484,7 +497,13 @@ fn compare_files(served: &BTreeMap<String, Vec<u8>>, snapshot: &Snapshot, txid: 
     let mut details: Vec<String> = paths
         .iter()
         .take(MAX_SHOWN)
-        .map(|path| format!("{path} at {txid}: served {}, the replay gives {}", describe(served.get(*path)), describe(replayed.get(*path))))
+        .map(|path| {
+            format!(
+                "{path} at {txid}: served {}, the replay gives {}",
+                describe(served.get(*path)),
+                describe(replayed.get(*path))
+            )
+        })
         .collect();
     if paths.len() > MAX_SHOWN {
         details.push(format!("and {} more", paths.len() - MAX_SHOWN));

@@ -59,8 +59,7 @@ fn main() {
     report(&format!("receipt, verified, {} bytes of JSON", receipt.to_json().len()), begin, SIGNATURES);
 
     let begin = Instant::now();
-    let parsed: Vec<Transaction> =
-        raw.into_iter().map(|raw| Transaction::from_raw(raw).expect("just encoded")).collect();
+    let parsed: Vec<Transaction> = raw.into_iter().map(|raw| Transaction::from_raw(raw).expect("just encoded")).collect();
     report("parse", begin, parsed.len() as u32);
 
     let begin = Instant::now();

@@ -200,11 +200,7 @@ impl Audit {
     }
 
     /// The same, when the caller has computed the leaf already.
-    pub(crate) fn push_leaf(
-        &mut self,
-        transaction: &Transaction,
-        leaf: &Leaf,
-    ) -> Result<Option<SignatureInfo>, AuditError> {
+    pub(crate) fn push_leaf(&mut self, transaction: &Transaction, leaf: &Leaf) -> Result<Option<SignatureInfo>, AuditError> {
         let checked = if self.failed { Err(Kind::AlreadyFailed) } else { self.check(transaction) };
         let signature = checked.map_err(|kind| {
             self.failed = true;

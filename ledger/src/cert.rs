@@ -8,9 +8,7 @@
 //! the PEM text is the one that encoding the DER again gives.
 
 use aws_lc_rs::digest::{Digest, SHA256};
-use aws_lc_rs::signature::{
-    ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED, UnparsedPublicKey,
-};
+use aws_lc_rs::signature::{ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA384_FIXED, UnparsedPublicKey};
 use yasna::models::ObjectIdentifier;
 use yasna::tags::TAG_SEQUENCE;
 use yasna::{ASN1Error, ASN1ErrorKind, ASN1Result, BERReader, Tag};

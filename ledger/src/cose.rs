@@ -14,9 +14,7 @@
 //! Invariant: [`Signature::parse`] accepts only the bytes that [`Signature::encode`] writes.
 
 use coset::cbor::Value;
-use coset::{
-    CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana,
-};
+use coset::{CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana};
 
 use crate::cert::Certificate;
 use crate::hex;
@@ -78,13 +76,8 @@ impl Signature {
         root: &Hash,
         sign: impl FnOnce(&[u8]) -> Result<Vec<u8>, E>,
     ) -> Result<Signature, E> {
-        let mut made = Signature {
-            txid,
-            signed_at_s,
-            issuer: issuer.to_owned(),
-            key_id: service.id().to_owned(),
-            signature: Vec::new(),
-        };
+        let mut made =
+            Signature { txid, signed_at_s, issuer: issuer.to_owned(), key_id: service.id().to_owned(), signature: Vec::new() };
         made.signature = sign(&made.message().tbs_detached_data(root, b""))?;
         Ok(made)
     }

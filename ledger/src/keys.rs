@@ -22,9 +22,7 @@ use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
 use aws_lc_rs::error::Unspecified;
 use aws_lc_rs::pkcs8::Document;
 use aws_lc_rs::rand::{SystemRandom, fill};
-use aws_lc_rs::signature::{
-    ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _,
-};
+use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIXED_SIGNING, EcdsaKeyPair, KeyPair as _};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyUsagePurpose};
 
 use crate::cert::{Certificate, CertificateError, encode_pem};
@@ -89,12 +87,7 @@ pub enum KeyError {
 
 impl Keys {
     /// New keys, with certificates that are valid between two times in seconds since 1970.
-    pub fn generate(
-        service_name: &str,
-        node_name: &str,
-        not_before_s: u64,
-        not_after_s: u64,
-    ) -> Result<Keys, KeyError> {
+    pub fn generate(service_name: &str, node_name: &str, not_before_s: u64, not_after_s: u64) -> Result<Keys, KeyError> {
         if [service_name, node_name].iter().any(|name| name.is_empty() || name.len() > NAME_MAX_BYTES) {
             return Err(KeyError::Generate(format!("a name must have 1 to {NAME_MAX_BYTES} bytes")));
         }
@@ -181,8 +174,7 @@ impl Keys {
             (SECRET, &secret),
         ] {
             let path = partial.join(file);
-            let mut out =
-                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io(&path))?;
+            let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io(&path))?;
             out.write_all(text.as_bytes()).and_then(|()| out.sync_all()).map_err(io(&path))?;
         }
         let sync = |path: &Path| fs::File::open(path).and_then(|folder| folder.sync_all()).map_err(io(path));
@@ -232,16 +224,15 @@ impl Keys {
         node_pem: &str,
         secret: [u8; SECRET_BYTES],
     ) -> Result<Keys, KeyError> {
-        let certificate =
-            |file, text| Certificate::from_pem(text).map_err(|source| KeyError::Certificate { file, source });
+        let certificate = |file, text| Certificate::from_pem(text).map_err(|source| KeyError::Certificate { file, source });
         let malformed = |file, reason| KeyError::Malformed { file, reason };
         let service_certificate = certificate(SERVICE_CERT, service_pem)?;
         let node_certificate = certificate(NODE_CERT, node_pem)?;
         let not_a_key = "not a P-384 private key in PKCS#8";
         let service = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_FIXED_SIGNING, &service_pkcs8)
             .map_err(|_| malformed(SERVICE_KEY, not_a_key))?;
-        let node = EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &node_pkcs8)
-            .map_err(|_| malformed(NODE_KEY, not_a_key))?;
+        let node =
+            EcdsaKeyPair::from_pkcs8(&ECDSA_P384_SHA384_ASN1_SIGNING, &node_pkcs8).map_err(|_| malformed(NODE_KEY, not_a_key))?;
         for (pair, pkcs8, file) in [(&service, &service_pkcs8, SERVICE_KEY), (&node, &node_pkcs8, NODE_KEY)] {
             let again = encode_key(pair).map_err(|_| malformed(file, not_a_key))?;
             if again.as_ref() != pkcs8 {

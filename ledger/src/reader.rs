@@ -164,14 +164,8 @@ impl<'a, S: Storage> Reader<'a, S> {
         let keep = |name: &ChunkName| name.last.is_none_or(|last| last >= seqno);
         let chunks: Vec<ChunkName> = chunks.into_iter().filter(keep).collect();
         let first = chunks.first().map_or(expected, |name| name.first);
-        let mut reader = Reader {
-            storage,
-            chunks: chunks.into_iter(),
-            current: None,
-            last_chunk: None,
-            next_seqno: first,
-            failed: false,
-        };
+        let mut reader =
+            Reader { storage, chunks: chunks.into_iter(), current: None, last_chunk: None, next_seqno: first, failed: false };
         if seqno > first {
             reader.skip_to(seqno)?;
         }

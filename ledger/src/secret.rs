@@ -65,13 +65,7 @@ impl LedgerSecret {
     }
 
     /// Checks the tag and decrypts.
-    pub(crate) fn open(
-        &self,
-        txid: TxId,
-        public: &[u8],
-        cipher: &[u8],
-        tag: &[u8; TAG_BYTES],
-    ) -> Result<Vec<u8>, TagError> {
+    pub(crate) fn open(&self, txid: TxId, public: &[u8], cipher: &[u8], tag: &[u8; TAG_BYTES]) -> Result<Vec<u8>, TagError> {
         let mut text = vec![0; cipher.len()];
         let opened = self.gcm.open_separate_gather(nonce(txid), Aad::from(public), cipher, tag, &mut text);
         opened.map(|()| text).map_err(|_| TagError)

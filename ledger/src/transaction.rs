@@ -247,9 +247,7 @@ pub(crate) fn encode(
     }
     let evidence = secret.commit_evidence_digest(txid, flags);
     let mut raw = Vec::with_capacity(len);
-    raw.extend_from_slice(
-        &(u64::from(VERSION) | u64::from(flags) << 8 | ((len - HEADER_BYTES) as u64) << 16).to_le_bytes(),
-    );
+    raw.extend_from_slice(&(u64::from(VERSION) | u64::from(flags) << 8 | ((len - HEADER_BYTES) as u64) << 16).to_le_bytes());
     raw.extend_from_slice(&[0; TAG_BYTES]);
     raw.extend_from_slice(&nonce_bytes(txid));
     raw.extend_from_slice(&(public_len as u64).to_le_bytes());

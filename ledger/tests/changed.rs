@@ -127,11 +127,8 @@ fn a_signature_that_was_made_by_somebody_else() {
     assert!(matches!(error, RecoverError::Seal { .. }), "{error}");
     let audit = |certificate: &ledger::Certificate| {
         let mut audit = Audit::pinned(certificate.clone());
-        let mut pushed = Reader::open(&written())
-            .unwrap()
-            .map(Result::unwrap)
-            .map(|l| audit.push(&l.transaction))
-            .collect::<Vec<_>>();
+        let mut pushed =
+            Reader::open(&written()).unwrap().map(Result::unwrap).map(|l| audit.push(&l.transaction)).collect::<Vec<_>>();
         pushed.swap_remove(0).map(|_| ())
     };
     assert_eq!(audit(other.service_certificate()).unwrap_err().kind, AuditErrorKind::OtherService);

@@ -9,11 +9,7 @@
 //! the store is closed; `written` is what it sent to the disk, `left` what the closed store occupies there.
 //! docs/decisions/state-store.md has the figures and what follows from them.
 
-#![allow(
-    clippy::disallowed_methods,
-    clippy::disallowed_types,
-    reason = "a measurement needs a clock"
-)]
+#![allow(clippy::disallowed_methods, clippy::disallowed_types, reason = "a measurement needs a clock")]
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -29,13 +25,7 @@ use redb::ReadableDatabase;
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const STORES: [&str; 3] = ["state", "batches", "redb"];
-const WORKLOADS: [&str; 5] = [
-    "counter 1",
-    "counter 1000",
-    "counter 100000",
-    "append",
-    "blobs",
-];
+const WORKLOADS: [&str; 5] = ["counter 1", "counter 1000", "counter 100000", "append", "blobs"];
 const SCAN_KEYS: usize = 100_000;
 const GROUP: u64 = 64;
 
@@ -80,12 +70,7 @@ struct Plain<S> {
 
 impl<S> Plain<S> {
     fn new(store: S) -> Self {
-        Self {
-            overlay: BTreeMap::new(),
-            bytes: 0,
-            transactions: 0,
-            store,
-        }
+        Self { overlay: BTreeMap::new(), bytes: 0, transactions: 0, store }
     }
 }
 
@@ -134,17 +119,12 @@ struct FjallBatches {
 
 impl FjallBatches {
     fn open(dir: &Path) -> Result<Self> {
-        let database = fjall::Database::builder(dir)
-            .cache_size(4 << 20)
-            .worker_threads(1)
-            .max_journaling_size(64 << 20)
-            .open()?;
+        let database =
+            fjall::Database::builder(dir).cache_size(4 << 20).worker_threads(1).max_journaling_size(64 << 20).open()?;
         let options = || {
             KeyspaceCreateOptions::default()
                 .max_memtable_size(8 << 20)
-                .with_kv_separation(Some(
-                    KvSeparationOptions::default().separation_threshold(4096),
-                ))
+                .with_kv_separation(Some(KvSeparationOptions::default().separation_threshold(4096)))
         };
         let keyspace = database.keyspace("maps", options)?;
         Ok(Self { database, keyspace })
@@ -162,12 +142,7 @@ impl Batched for FjallBatches {
 
     fn scan(&self, prefix: &[u8], limit: usize) -> Result<usize> {
         let mut bytes = 0;
-        for guard in self
-            .database
-            .snapshot()
-            .prefix(&self.keyspace, prefix)
-            .take(limit)
-        {
+        for guard in self.database.snapshot().prefix(&self.keyspace, prefix).take(limit) {
             let (key, value) = guard.into_inner()?;
             bytes += key.len() + value.len();
         }
@@ -187,14 +162,8 @@ const TABLE: redb::TableDefinition<'_, &[u8], &[u8]> = redb::TableDefinition::ne
 impl Redb {
     fn open(dir: &Path, durable_every: u64) -> Result<Self> {
         std::fs::create_dir_all(dir)?;
-        let database = redb::Builder::new()
-            .set_cache_size(8 << 20)
-            .create(dir.join("state.redb"))?;
-        Ok(Self {
-            database,
-            batches: 0,
-            durable_every,
-        })
+        let database = redb::Builder::new().set_cache_size(8 << 20).create(dir.join("state.redb"))?;
+        Ok(Self { database, batches: 0, durable_every })
     }
 }
 
@@ -227,11 +196,7 @@ impl Batched for Redb {
 }
 
 fn open(store: &str, batching: &str, dir: &Path) -> Result<Box<dyn Subject>> {
-    let durable_every = if batching == "64" {
-        FLUSH_TRANSACTIONS / GROUP
-    } else {
-        1
-    };
+    let durable_every = if batching == "64" { FLUSH_TRANSACTIONS / GROUP } else { 1 };
     Ok(match store {
         "state" => Box::new(State::open(dir)?),
         "batches" => Box::new(Plain::new(FjallBatches::open(dir)?)),
@@ -243,24 +208,14 @@ fn open(store: &str, batching: &str, dir: &Path) -> Result<Box<dyn Subject>> {
 /// User and system time of this process so far. Fields 14 and 15 are ticks of 10 ms.
 fn cpu_time() -> Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat")?;
-    let fields: Vec<&str> = stat
-        .rsplit(')')
-        .next()
-        .unwrap_or_default()
-        .split_whitespace()
-        .collect();
-    Ok(Duration::from_millis(
-        10 * (fields[11].parse::<u64>()? + fields[12].parse::<u64>()?),
-    ))
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    Ok(Duration::from_millis(10 * (fields[11].parse::<u64>()? + fields[12].parse::<u64>()?)))
 }
 
 /// A number out of a file of `name: number` lines in /proc/self.
 fn proc_number(file: &str, name: &str) -> Result<u64> {
     let text = std::fs::read_to_string(Path::new("/proc/self").join(file))?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix(name))
-        .ok_or("no such line")?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name)).ok_or("no such line")?;
     Ok(line.trim_matches(|c: char| !c.is_ascii_digit()).parse()?)
 }
 
@@ -269,11 +224,7 @@ fn occupied_bytes(dir: &Path) -> Result<u64> {
     for item in std::fs::read_dir(dir)? {
         let item = item?;
         let meta = item.metadata()?;
-        bytes += if meta.is_dir() {
-            occupied_bytes(&item.path())?
-        } else {
-            meta.blocks() * 512
-        };
+        bytes += if meta.is_dir() { occupied_bytes(&item.path())? } else { meta.blocks() * 512 };
     }
     Ok(bytes)
 }
@@ -286,15 +237,8 @@ fn measure(store: &str, workload: &str, batching: &str, dir: &Path) -> Result<()
         (false, "64") => 64_000,
         _ => 2_000_000,
     };
-    let keys: Option<u64> = workload
-        .strip_prefix("counter ")
-        .map(str::parse)
-        .transpose()?;
-    let map = if workload == "append" {
-        "history"
-    } else {
-        "public:script.files"
-    };
+    let keys: Option<u64> = workload.strip_prefix("counter ").map(str::parse).transpose()?;
+    let map = if workload == "append" { "history" } else { "public:script.files" };
 
     let mut value = vec![
         0;
@@ -346,10 +290,7 @@ fn measure(store: &str, workload: &str, batching: &str, dir: &Path) -> Result<()
     let scan = if workload == "append" && count >= SCAN_KEYS as u64 {
         let start = Instant::now();
         let bytes = subject.scan(map, SCAN_KEYS)?;
-        format!(
-            "{:.1}",
-            start.elapsed().as_secs_f64() * 1e3 + (bytes & 1) as f64 * 1e-9
-        )
+        format!("{:.1}", start.elapsed().as_secs_f64() * 1e3 + (bytes & 1) as f64 * 1e-9)
     } else {
         "–".to_owned()
     };
@@ -370,10 +311,7 @@ fn main() -> Result<()> {
     if let [store, workload, batching, dir] = &args[..] {
         return measure(store, workload, batching, Path::new(dir));
     }
-    let dir = args
-        .first()
-        .map_or_else(std::env::temp_dir, PathBuf::from)
-        .join("state_store_measurement");
+    let dir = args.first().map_or_else(std::env::temp_dir, PathBuf::from).join("state_store_measurement");
     println!(
         "| workload | batching | store | CPU µs/txn | wall µs/txn | worst txn ms | written B/txn | left B/txn \
          | open ms | scan 100,000 keys ms | peak memory MiB |\n|---|---|---|---|---|---|---|---|---|---|---|"
@@ -387,10 +325,7 @@ fn main() -> Result<()> {
                 std::fs::remove_dir_all(&dir).ok();
                 std::fs::create_dir_all(&dir)?;
                 let me = std::env::current_exe()?;
-                let status = std::process::Command::new(me)
-                    .args([store, workload, batching])
-                    .arg(&dir)
-                    .status()?;
+                let status = std::process::Command::new(me).args([store, workload, batching]).arg(&dir).status()?;
                 if !status.success() {
                     return Err(format!("{store} {workload} {batching} failed").into());
                 }

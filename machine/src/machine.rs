@@ -243,7 +243,8 @@ fn compare(what: &str, recorded: &WriteSet, replayed: &WriteSet) -> Result<(), D
                 None if writes.removes.contains(key) => "removed".into(),
                 None => "nothing".to_owned(),
             };
-            let same = theirs.writes.get(key) == ours.writes.get(key) && theirs.removes.contains(key) == ours.removes.contains(key);
+            let same =
+                theirs.writes.get(key) == ours.writes.get(key) && theirs.removes.contains(key) == ours.removes.contains(key);
             if !same {
                 let key = String::from_utf8_lossy(key).into_owned();
                 if replayed.maps.is_empty() {

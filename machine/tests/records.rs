@@ -29,9 +29,8 @@ fn json() -> impl Strategy<Value = String> {
 fn input() -> impl Strategy<Value = Input> {
     let args = prop::collection::vec(json(), 0..4).prop_map(|args| format!("[{}]", args.join(", \n")));
     prop_oneof![
-        (any::<String>(), args, any::<Option<String>>(), any::<u64>(), any::<u64>()).prop_map(
-            |(method, args, caller, time_ms, seed)| Input::Call(Call { method, args, caller, time_ms, seed })
-        ),
+        (any::<String>(), args, any::<Option<String>>(), any::<u64>(), any::<u64>())
+            .prop_map(|(method, args, caller, time_ms, seed)| Input::Call(Call { method, args, caller, time_ms, seed })),
         (any::<u64>(), any::<u64>()).prop_map(|(time_ms, seed)| Input::Init { time_ms, seed }),
         (any::<String>(), any::<String>(), any::<(u32, u32, u64)>(), any::<u64>(), any::<u64>()).prop_map(
             |(name, source, (heap_bytes, stack_bytes, instructions), time_ms, seed)| {

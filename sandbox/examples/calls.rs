@@ -54,7 +54,9 @@ fn run() {
         exports.url = () => new URL('../x?y=1#z', 'http://example.com/a/b/c').href;
     "#;
     println!("load {:?}", realm.load("x.js", source, 1));
-    for (method, n) in [("increment", 100_000), ("persistent", 100_000), ("fail", 20_000), ("loop", 1), ("fib", 1), ("json", 1), ("fill", 1)] {
+    for (method, n) in
+        [("increment", 100_000), ("persistent", 100_000), ("fail", 20_000), ("loop", 1), ("fib", 1), ("json", 1), ("fill", 1)]
+    {
         let start = Instant::now();
         let mut last = None;
         for i in 0..n {

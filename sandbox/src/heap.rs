@@ -303,9 +303,8 @@ impl Reservation {
 
     fn open_up_to(&mut self, size: usize) -> std::io::Result<()> {
         // SAFETY: within the reservation, behind what is in use.
-        let done = unsafe {
-            libc::mprotect(self.base.add(self.size).cast(), size - self.size, libc::PROT_READ | libc::PROT_WRITE)
-        };
+        let done =
+            unsafe { libc::mprotect(self.base.add(self.size).cast(), size - self.size, libc::PROT_READ | libc::PROT_WRITE) };
         if done != 0 {
             return Err(std::io::Error::last_os_error());
         }

@@ -118,9 +118,7 @@ impl Sandbox {
     pub fn new() -> Result<Sandbox, Fault> {
         let error = |e: wasmtime::Error| Fault(format!("the engine does not start: {e:#}"));
         let mut config = engine_config();
-        config.with_host_memory(Arc::new(Reservations {
-            max_bytes: Limits::MAX.heap_bytes as usize + HEADROOM_BYTES,
-        }));
+        config.with_host_memory(Arc::new(Reservations { max_bytes: Limits::MAX.heap_bytes as usize + HEADROOM_BYTES }));
         let engine = Engine::new(&config).map_err(error)?;
         let code = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cwasm"));
         // SAFETY: these bytes were made by the same version of wasmtime from our module when this crate was built.
@@ -235,7 +233,8 @@ fn encode(answer: Answer, out: &mut Vec<u8>) {
 impl<H: Host> Realm<H> {
     /// A realm that has just booted.
     pub fn new(sandbox: &Sandbox, limits: Limits, host: H) -> Result<Realm<H>, Fault> {
-        let mut realm = Realm::with_heap(sandbox.clone(), limits, host, sandbox.base.len(), |bytes| bytes.copy_from_slice(&sandbox.base))?;
+        let mut realm =
+            Realm::with_heap(sandbox.clone(), limits, host, sandbox.base.len(), |bytes| bytes.copy_from_slice(&sandbox.base))?;
         let Realm { store, exports, heap, .. } = &mut realm;
         let size = exports.memory.data_size(&*store);
         exports.limit.call(&mut *store, (limits.heap_bytes, limits.stack_bytes)).map_err(|e| Fault(format!("{e:#}")))?;

@@ -21,7 +21,7 @@ impl Host for Recorder {
     }
 }
 
-const LIMITS: Limits = Limits { heap_bytes: 16 << 20, stack_bytes: 256 << 10, instructions: 2_000_000_000 };
+const LIMITS: Limits = Limits { heap_bytes: 64 << 20, stack_bytes: 256 << 10, instructions: 2_000_000_000 };
 const NOW_MS: u64 = 1_700_000_000_000;
 
 /// A realm needs more stack than a test's thread has.
@@ -131,11 +131,16 @@ proptest! {
 #[test]
 fn a_failed_call_that_grew_the_memory_leaves_no_trace() {
     with_stack(|| {
-        let mut realm = realm("let n = 0; exports.hog = () => { let a = []; for (;;) a.push(new Uint8Array(1 << 20)) }; exports.inc = () => ++n;");
+        let mut realm = realm(
+            "let n = 0; exports.hog = () => { let a = []; for (;;) a.push(new Uint8Array(1 << 20)) }; exports.inc = () => ++n;",
+        );
         assert_eq!(call(&mut realm, "inc", "[]"), Outcome::Value("1".into()));
         let (before, bytes) = (realm.heap_digest(), realm.heap_bytes());
         let failed = failure(call(&mut realm, "hog", "[]"));
-        assert_eq!((failed.name.as_str(), failed.message.as_str()), ("InternalError", "out of memory"));
+        assert_eq!(
+            (failed.name.as_str(), failed.message.as_str()),
+            ("HeapLimitError", "The call needed more than 67108864 bytes of heap")
+        );
         assert_eq!((realm.heap_digest(), realm.heap_bytes()), (before, bytes));
         assert_eq!(call(&mut realm, "inc", "[]"), Outcome::Value("2".into()));
     });
@@ -155,6 +160,10 @@ fn limits_have_names() {
              exports.deep = function deep() { return deep() + 1 };
              exports.caught = () => { try { for (;;); } catch { return 'caught' } };
              exports.big = () => 'x'.repeat(9e6);
+             exports.full = () => { const a = []; for (let i = 0; i < 80; i++) a.push(new Uint8Array(1 << 20)); return a.length };
+             exports.half = () => { const a = []; for (let i = 0; i < 8; i++) a.push(new Uint8Array(1 << 20)); return a.length };
+             exports.garbage = () => { for (let i = 0; i < 200; i++) { const a = { b: new Uint8Array(1 << 20) }; a.a = a } return 1 };
+             exports.nothing = () => { throw null };
              exports.ask = async () => { const big = new Uint8Array(4 << 20); for (;;) await System.files.writeFile('/big', big) };
              exports.fine = () => 'fine';",
         );
@@ -170,6 +179,8 @@ fn limits_have_names() {
             ("caught", "InstructionLimitError"),
             ("big", "ResultTooLargeError"),
             ("ask", "InstructionLimitError"),
+            ("full", "HeapLimitError"),
+            ("nothing", "ThrownValue"),
         ] {
             let failed = failure(call(&mut realm, method, "[]"));
             // BigInts and promises grow until a limit is reached; which one depends on the heap.
@@ -177,6 +188,12 @@ fn limits_have_names() {
             assert!(named, "{method}: {failed:?}");
             assert_eq!(call(&mut realm, "fine", "[]"), Outcome::Value("\"fine\"".into()), "after {method}");
         }
+        assert_eq!(call(&mut realm, "half", "[]"), Outcome::Value("8".into()));
+        assert_eq!(
+            call(&mut realm, "garbage", "[]"),
+            Outcome::Value("1".into()),
+            "cycles with large blocks are collected in time"
+        );
     });
 }
 
@@ -195,8 +212,26 @@ fn nothing_ambient() {
     with_stack(|| {
         let mut realm = realm("exports.run = (source) => (0, eval)(source)");
         for name in [
-            "WeakRef", "FinalizationRegistry", "Intl", "WebAssembly", "Atomics", "SharedArrayBuffer", "performance", "navigator",
-            "process", "require", "fetch", "global", "Buffer", "gc", "print", "std", "os", "scriptArgs", "native", "runtime",
+            "WeakRef",
+            "FinalizationRegistry",
+            "Intl",
+            "WebAssembly",
+            "Atomics",
+            "SharedArrayBuffer",
+            "performance",
+            "navigator",
+            "process",
+            "require",
+            "fetch",
+            "global",
+            "Buffer",
+            "gc",
+            "print",
+            "std",
+            "os",
+            "scriptArgs",
+            "native",
+            "runtime",
         ] {
             let outcome = call(&mut realm, "run", &format!("[\"typeof {name}\"]"));
             assert_eq!(outcome, Outcome::Value("\"undefined\"".into()), "{name}");
@@ -228,10 +263,13 @@ fn chance_and_time_come_with_the_call() {
 #[test]
 fn a_module_is_told_from_a_script() {
     with_stack(|| {
-        let mut realm = realm("export const b = () => 1; export async function a() { return await 2 } export default { c() { return 3 } }");
+        let mut realm =
+            realm("export const b = () => 1; export async function a() { return await 2 } export default { c() { return 3 } }");
         assert_eq!(realm.load("m.js", "1", NOW_MS).expect("no fault"), Outcome::Value("[]".into()));
         let refused = |realm: &mut Realm<Recorder>, source| match realm.load("m.js", source, NOW_MS).expect("no fault") {
-            Outcome::Refused(failure) => format!("{}: {} {}", failure.name, failure.message, failure.stack.lines().next().unwrap_or("").trim()),
+            Outcome::Refused(failure) => {
+                format!("{}: {} {}", failure.name, failure.message, failure.stack.lines().next().unwrap_or("").trim())
+            }
             other => panic!("{other:?}"),
         };
         let text = refused(&mut realm, "exports.a = () => {\n  let x = ;\n}");

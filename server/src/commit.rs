@@ -130,11 +130,8 @@ impl Backend {
                     return;
                 }
             };
-            let started = Started {
-                fresh: node.fresh,
-                replayed: node.replayed,
-                torn_bytes: node.torn.as_ref().map(|torn| torn.len_bytes),
-            };
+            let started =
+                Started { fresh: node.fresh, replayed: node.replayed, torn_bytes: node.torn.as_ref().map(|torn| torn.len_bytes) };
             let last = node.last;
             let shared = Arc::new(Shared {
                 queue,

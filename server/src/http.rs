@@ -67,9 +67,7 @@ pub fn router(backend: Backend, mount: &str) -> Router {
         .with_state(backend.clone());
     match mount.trim_matches('/') {
         "" => routes,
-        mount => Router::new()
-            .route(&format!("/{mount}/"), get(root).with_state(backend))
-            .nest(&format!("/{mount}"), routes),
+        mount => Router::new().route(&format!("/{mount}/"), get(root).with_state(backend)).nest(&format!("/{mount}"), routes),
     }
 }
 
@@ -111,7 +109,11 @@ fn caller(backend: &Backend, uri: &Uri, headers: &HeaderMap) -> Result<Caller, B
     let name = match headers.get(header::AUTHORIZATION) {
         None => from_query(),
         Some(value) => {
-            let encoded = value.to_str().ok().and_then(|value| value.strip_prefix("Basic ")).ok_or_else(|| bad("Basic credentials expected\n"))?;
+            let encoded = value
+                .to_str()
+                .ok()
+                .and_then(|value| value.strip_prefix("Basic "))
+                .ok_or_else(|| bad("Basic credentials expected\n"))?;
             let decoded = base64::prelude::BASE64_STANDARD.decode(encoded.trim()).ok();
             let text = decoded.and_then(|bytes| String::from_utf8(bytes).ok()).ok_or_else(|| bad("malformed credentials\n"))?;
             Some(text.split_once(':').map_or(text.clone(), |(user, _)| user.to_owned()))
@@ -199,7 +201,8 @@ const BLOCK_BYTES: usize = 256 << 10;
 
 async fn ledger_file(State(backend): State<Backend>, Path(name): Path<String>, Query(From { from }): Query<From>) -> Response {
     let not_found = || (StatusCode::NOT_FOUND, "no such chunk\n").into_response();
-    let well_formed = name.strip_prefix("ledger_").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)));
+    let well_formed =
+        name.strip_prefix("ledger_").is_some_and(|rest| rest.chars().all(|c| c.is_ascii_alphanumeric() || "-.".contains(c)));
     if !well_formed {
         return not_found();
     }
@@ -236,7 +239,10 @@ async fn ledger_file(State(backend): State<Backend>, Path(name): Path<String>, Q
             }
         }
     });
-    ([(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, length.to_string())], stream(receive))
+    (
+        [(header::CONTENT_TYPE, "application/octet-stream".to_owned()), (header::CONTENT_LENGTH, length.to_string())],
+        stream(receive),
+    )
         .into_response()
 }
 
@@ -252,7 +258,10 @@ fn stream(mut receive: mpsc::Receiver<Result<Bytes, std::io::Error>>) -> Body {
 }
 
 async fn look(backend: &Backend) -> Result<View, Box<Response>> {
-    backend.look().await.ok_or_else(|| Box::new((StatusCode::SERVICE_UNAVAILABLE, "the backend is busy or stopping\n").into_response()))
+    backend
+        .look()
+        .await
+        .ok_or_else(|| Box::new((StatusCode::SERVICE_UNAVAILABLE, "the backend is busy or stopping\n").into_response()))
 }
 
 /// The archive's rows at one transaction, which the header names: for each, in the order of the keys, a u64 LE length and
@@ -262,10 +271,8 @@ async fn archive(State(backend): State<Backend>) -> Response {
         Ok(view) => view,
         Err(response) => return *response,
     };
-    let headers = [
-        (header::CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()),
-        (TRANSACTION_HEADER, view.txid.to_string()),
-    ];
+    let headers =
+        [(header::CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()), (TRANSACTION_HEADER, view.txid.to_string())];
     let (send, receive) = mpsc::channel::<Result<Bytes, std::io::Error>>(2);
     tokio::task::spawn_blocking(move || {
         let mut block = Vec::new();
@@ -324,7 +331,8 @@ async fn files(State(backend): State<Backend>, Path(path): Path<String>) -> Resp
     let not_found = || (StatusCode::NOT_FOUND, "no such file\n").into_response();
     match read.await {
         Ok(Some((Found::File(content), txid))) => {
-            let headers = [(header::CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()), (TRANSACTION_HEADER, txid.to_string())];
+            let headers =
+                [(header::CONTENT_TYPE.as_str(), "application/octet-stream".to_owned()), (TRANSACTION_HEADER, txid.to_string())];
             (headers, content).into_response()
         }
         Ok(Some((Found::Folder(entries), _))) => json(&entries),

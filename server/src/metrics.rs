@@ -44,11 +44,16 @@ impl Metrics {
                 let _ = writeln!(page, "glassbox_{name}{labels} {}", value.load(Relaxed));
             }
         };
-        line("counter", "calls_total", "Calls by what became of them.", &[
-            ("{outcome=\"ok\"}", &self.calls_ok),
-            ("{outcome=\"failed\"}", &self.calls_failed),
-            ("{outcome=\"refused\"}", &self.calls_refused),
-        ]);
+        line(
+            "counter",
+            "calls_total",
+            "Calls by what became of them.",
+            &[
+                ("{outcome=\"ok\"}", &self.calls_ok),
+                ("{outcome=\"failed\"}", &self.calls_failed),
+                ("{outcome=\"refused\"}", &self.calls_refused),
+            ],
+        );
         line("counter", "bad_requests_total", "Frames and requests that were no valid call.", &[("", &self.bad_requests)]);
         line("gauge", "calls_waiting", "Calls that wait or run.", &[("", &self.waiting)]);
         line("gauge", "connections", "Open WebSocket connections.", &[("", &self.connections)]);

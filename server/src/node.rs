@@ -96,7 +96,9 @@ pub enum StartError {
     #[error("{} is in use: another process serves it", .0.display())]
     Locked(PathBuf),
     /// The script was edited.
-    #[error("{difference}\nServe the old script, or accept the new one with --upgrade: it becomes a transaction, the files stay, the memory starts anew.")]
+    #[error(
+        "{difference}\nServe the old script, or accept the new one with --upgrade: it becomes a transaction, the files stay, the memory starts anew."
+    )]
     Edited {
         /// What differs.
         difference: String,
@@ -349,10 +351,8 @@ fn identity(dir: &Path, name: &'static str, expected: &str) -> Result<(), StartE
     let path = dir.join(KEYS).join(name);
     let text = fs::read_to_string(&path).map_err(io_error(format!("reading {}", path.display())))?;
     let digits = text.trim_end().as_bytes();
-    let seed: Option<Vec<u8>> = digits
-        .chunks(2)
-        .map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()))
-        .collect();
+    let seed: Option<Vec<u8>> =
+        digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
     match seed.and_then(|seed| public_key(&seed)) {
         Some(key) if key == expected => Ok(()),
         Some(_) => Err(StartError::Replay(format!("{} is not the key that the first transaction names", path.display()))),

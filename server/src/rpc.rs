@@ -172,7 +172,11 @@ pub fn problem_reply(problem: &Problem) -> String {
 pub fn error_reply(id: Option<&str>, code: i32, message: &str, data: &str) -> String {
     let id = id.unwrap_or("null");
     let text = |text: &str| serde_json::to_string(text).expect("a string can be written");
-    format!("{{\"jsonrpc\":\"2.0\",\"error\":{{\"code\":{code},\"message\":{},\"data\":{}}},\"id\":{id}}}", text(message), text(data))
+    format!(
+        "{{\"jsonrpc\":\"2.0\",\"error\":{{\"code\":{code},\"message\":{},\"data\":{}}},\"id\":{id}}}",
+        text(message),
+        text(data)
+    )
 }
 
 /// The same reply for a reader of CircularJSON. There a string value that begins with `~` is a reference, so such a `~` is
@@ -250,15 +254,36 @@ mod tests {
             (r#"{"jsonrpc":"2.0","method":"m","params":null}"#, "m [] None null"),
             (r#"{"jsonrpc":"2.0","method":"m","id":null}"#, "m [] None"),
             (r#"{"jsonrpc":"2.0","method":"m","id":0}"#, r#"m [] Some("0")"#),
-            ("null", r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"The request is no object"},"id":null}"#),
+            (
+                "null",
+                r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"The request is no object"},"id":null}"#,
+            ),
             ("[]", r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid array"},"id":null}"#),
             ("[1,2,3]", "batch of 3"),
-            ("[1,2,3,4]", r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"A batch may have 3 requests"},"id":null}"#),
-            (r#"{"jsonrpc":"1.0","method":"m","id":1}"#, r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid JSON RPC version"},"id":1}"#),
-            (r#"{"jsonrpc":"2.0","id":1}"#, r#"{"jsonrpc":"2.0","error":{"code":-32602,"message":"Invalid params","data":"Method not specified"},"id":1}"#),
-            (r#"{"jsonrpc":"2.0","method":5,"id":1}"#, r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid method name"},"id":1}"#),
-            (r#"{"jsonrpc":"2.0","method":"m","params":"x","id":1}"#, r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid params"},"id":1}"#),
-            (r#"{"jsonrpc":"2.0","method":"m","params":{"a":1},"id":1}"#, r#"{"jsonrpc":"2.0","error":{"code":-32602,"message":"Invalid params","data":"Params must be an array"},"id":1}"#),
+            (
+                "[1,2,3,4]",
+                r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"A batch may have 3 requests"},"id":null}"#,
+            ),
+            (
+                r#"{"jsonrpc":"1.0","method":"m","id":1}"#,
+                r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid JSON RPC version"},"id":1}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","id":1}"#,
+                r#"{"jsonrpc":"2.0","error":{"code":-32602,"message":"Invalid params","data":"Method not specified"},"id":1}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":5,"id":1}"#,
+                r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid method name"},"id":1}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"m","params":"x","id":1}"#,
+                r#"{"jsonrpc":"2.0","error":{"code":-32600,"message":"Invalid Request","data":"Invalid params"},"id":1}"#,
+            ),
+            (
+                r#"{"jsonrpc":"2.0","method":"m","params":{"a":1},"id":1}"#,
+                r#"{"jsonrpc":"2.0","error":{"code":-32602,"message":"Invalid params","data":"Params must be an array"},"id":1}"#,
+            ),
         ] {
             assert_eq!(reply(frame), expected, "{frame}");
         }

@@ -197,9 +197,13 @@ mod tests {
         let row = |fields: [&str; COLUMNS]| fields.map(str::to_owned);
         let mut table = Table::default();
         let mut out = Vec::new();
-        let mut rows = vec![row(["9", "2.9", "-", "a()", "→ 1", "files 1"]), row(["10", "2.10", "bob", "b()", "→ 22", "files 1"])];
+        let mut rows =
+            vec![row(["9", "2.9", "-", "a()", "→ 1", "files 1"]), row(["10", "2.10", "bob", "b()", "→ 22", "files 1"])];
         table.print(&mut rows, &mut out).expect("a vector takes everything");
-        assert_eq!(String::from_utf8(out).expect("text"), " 9  2.9   -    a()  → 1   files 1\n10  2.10  bob  b()  → 22  files 1\n");
+        assert_eq!(
+            String::from_utf8(out).expect("text"),
+            " 9  2.9   -    a()  → 1   files 1\n10  2.10  bob  b()  → 22  files 1\n"
+        );
         assert!(rows.is_empty());
     }
 }

@@ -98,7 +98,8 @@ impl Names {
     /// Where the word before the cursor begins, and what it can become.
     fn candidates(&self, before: &str) -> (usize, Vec<String>) {
         let is_name = |c: char| c.is_alphanumeric() || c == '_' || c == '$';
-        let start = |text: &str| text.rfind(|c| !is_name(c)).map_or(0, |at| at + text[at..].chars().next().map_or(0, char::len_utf8));
+        let start =
+            |text: &str| text.rfind(|c| !is_name(c)).map_or(0, |at| at + text[at..].chars().next().map_or(0, char::len_utf8));
         let word = start(before);
         let found = |names: &[&str]| -> Vec<String> {
             names.iter().filter(|name| name.starts_with(&before[word..])).map(|name| (*name).to_owned()).collect()

@@ -107,7 +107,8 @@ fn exec_on_a_port_that_is_taken() {
     let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("bound").port().to_string();
     let before = tree(place.root());
-    let output = glassbox().arg("exec").arg(place.script()).args(["-p", &port]).current_dir(place.root()).output().expect("it starts");
+    let output =
+        glassbox().arg("exec").arg(place.script()).args(["-p", &port]).current_dir(place.root()).output().expect("it starts");
     check(&output, 1, &port);
     assert_eq!(tree(place.root()), before);
 }

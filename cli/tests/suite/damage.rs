@@ -197,7 +197,7 @@ fn keys_that_are_others() {
     std::fs::rename(keys(&mine), mine.root().join("aside")).expect("it moves");
     refused(&mine, "no keys", &["ERROR:", "keys"]);
     std::fs::rename(mine.root().join("aside"), keys(&mine)).expect("it moves");
-    // All keys and the whole ledger of another: that is the other's service, and consistent.
+    // With its own keys it serves.
     serves(&mine, "[2,\"text 1\"]");
 }
 

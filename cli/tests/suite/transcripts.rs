@@ -71,10 +71,11 @@ impl Terminal {
         let mut output_follows = false;
         while let Some(line) = lines.next() {
             if let Some(command) = line.strip_prefix("$ ") {
-                let typed: String = std::iter::from_fn(|| lines.next_if(|line| !line.starts_with("$ ") && !line.starts_with("# ")))
-                    .filter_map(|line| line.strip_prefix("> ").or(line.strip_prefix("... ")))
-                    .flat_map(|line| [line, "\n"])
-                    .collect();
+                let typed: String =
+                    std::iter::from_fn(|| lines.next_if(|line| !line.starts_with("$ ") && !line.starts_with("# ")))
+                        .filter_map(|line| line.strip_prefix("> ").or(line.strip_prefix("... ")))
+                        .flat_map(|line| [line, "\n"])
+                        .collect();
                 shown += &format!("{line}\n{}", self.run(command, &typed));
                 output_follows = true;
             } else {

@@ -61,7 +61,11 @@ fn an_honest_server() {
     }
     let output = verify(&[&server.url, "--log", &as_hyper]);
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains(&format!("✖Identity mismatch.\n   the call log is hyper://{log}, not hyper://{files}")), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains(&format!("✖Identity mismatch.\n   the call log is hyper://{log}, not hyper://{files}")),
+        "{}",
+        stderr(&output)
+    );
     let output = verify(&[&server.url, "--log", "hyper://12"]);
     assert_eq!(output.status.code(), Some(2));
 
@@ -327,7 +331,12 @@ fn a_server_that_serves_other_files() {
     let output = verify(&[&proxy(server.url.clone(), changed)]);
     assert_eq!(output.status.code(), Some(1), "{}", stdout(&output));
     let text = stderr(&output);
-    assert!(text.starts_with("✖Output files mismatch.\n   /counter at ") && text.contains("served \"7\"") && text.contains("the replay gives \"1\""), "{text}");
+    assert!(
+        text.starts_with("✖Output files mismatch.\n   /counter at ")
+            && text.contains("served \"7\"")
+            && text.contains("the replay gives \"1\""),
+        "{text}"
+    );
 
     let output = verify(&[&proxy(server.url.clone(), real[..end].to_vec())]);
     assert_eq!(output.status.code(), Some(2), "a cut answer cannot be checked: {}", stderr(&output));

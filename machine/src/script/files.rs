@@ -169,7 +169,8 @@ impl Files {
             return Ok(Some(Entry { content: None, created_ms: 0, modified_ms: 0 }));
         }
         let Some(value) = self.get(path)? else { return Ok(None) };
-        let entry = Entry::decode(&value).ok_or_else(|| Problem::Fault(Fault(format!("the archive's row of {path} is malformed"))))?;
+        let entry =
+            Entry::decode(&value).ok_or_else(|| Problem::Fault(Fault(format!("the archive's row of {path} is malformed"))))?;
         let content = entry.content.map(|content| Cow::Owned(content.into_owned()));
         Ok(Some(Entry { content, ..entry }))
     }
@@ -381,7 +382,8 @@ impl Files {
         )?;
         for row in stored {
             let (key, entry) = row?;
-            let version = u64::from_be_bytes(key[..].try_into().map_err(|_| Fault("a malformed version".into())).map_err(Problem::Fault)?);
+            let version =
+                u64::from_be_bytes(key[..].try_into().map_err(|_| Fault("a malformed version".into())).map_err(Problem::Fault)?);
             self.charge(0);
             let (kind, path) = entry.value().split_at(1);
             rows.push((String::from_utf8_lossy(path).into_owned(), version, kind == b"p"));
@@ -395,7 +397,8 @@ impl Files {
         if reverse {
             rows.reverse();
         }
-        let rows: Vec<_> = rows.iter().map(|(path, version, put)| json!([path, version, if *put { "put" } else { "del" }])).collect();
+        let rows: Vec<_> =
+            rows.iter().map(|(path, version, put)| json!([path, version, if *put { "put" } else { "del" }])).collect();
         Ok(Answer::Text(json!(rows).to_string()))
     }
 

@@ -36,7 +36,13 @@ enum Life {
 
 impl Script {
     pub(crate) fn new(sandbox: Sandbox, state: State, console: Console) -> Script {
-        Script { sandbox, code: None, methods: Vec::new(), has_init: false, life: Some(Life::Unborn(Box::new(Files::new(state, console)))) }
+        Script {
+            sandbox,
+            code: None,
+            methods: Vec::new(),
+            has_init: false,
+            life: Some(Life::Unborn(Box::new(Files::new(state, console)))),
+        }
     }
 
     /// The code that runs now.

@@ -104,7 +104,13 @@ mod tests {
         ] {
             assert_eq!(Path::parse(raw).expect(raw).as_str(), path, "{raw}");
         }
-        for (raw, name) in [("/a%", "URIError"), ("/%ff", "URIError"), ("/%+1", "URIError"), ("/a`b", "InvalidPathError"), ("/a\0", "InvalidPathError")] {
+        for (raw, name) in [
+            ("/a%", "URIError"),
+            ("/%ff", "URIError"),
+            ("/%+1", "URIError"),
+            ("/a`b", "InvalidPathError"),
+            ("/a\0", "InvalidPathError"),
+        ] {
             assert_eq!(Path::parse(raw).expect_err(raw).name, name, "{raw}");
         }
     }

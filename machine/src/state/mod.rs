@@ -158,10 +158,7 @@ impl Entry {
     /// The transaction that wrote the value.
     #[must_use]
     pub fn seqno(&self) -> u64 {
-        let (seqno, _) = self
-            .stored
-            .split_first_chunk()
-            .expect("an entry starts with its seqno");
+        let (seqno, _) = self.stored.split_first_chunk().expect("an entry starts with its seqno");
         u64::from_be_bytes(*seqno)
     }
 
@@ -174,10 +171,7 @@ impl Entry {
 
 impl std::fmt::Debug for Entry {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Entry")
-            .field("seqno", &self.seqno())
-            .field("value", &self.value().escape_ascii().to_string())
-            .finish()
+        f.debug_struct("Entry").field("seqno", &self.seqno()).field("value", &self.value().escape_ascii().to_string()).finish()
     }
 }
 
@@ -197,40 +191,23 @@ impl State {
     /// An empty state that never touches a disk.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self {
-            overlay: Overlay::default(),
-            store: None,
-            place: None,
-            applied: 0,
-            unflushed: 0,
-        }
+        Self { overlay: Overlay::default(), store: None, place: None, applied: 0, unflushed: 0 }
     }
 
     /// The state kept in `dir`: everything up to the last flush. If there is no `dir`, the first flush makes it: a small
     /// state never costs the two dozen fsyncs of a new store.
     pub fn open(dir: &Path) -> Result<Self, StateError> {
         if !dir.exists() {
-            return Ok(Self {
-                place: Some(dir.to_owned()),
-                ..Self::in_memory()
-            });
+            return Ok(Self { place: Some(dir.to_owned()), ..Self::in_memory() });
         }
         let (store, applied) = Store::open(dir)?;
-        Ok(Self {
-            overlay: Overlay::default(),
-            store: Some(store),
-            place: None,
-            applied,
-            unflushed: 0,
-        })
+        Ok(Self { overlay: Overlay::default(), store: Some(store), place: None, applied, unflushed: 0 })
     }
 
     /// Deletes the state kept in `dir`, also one that cannot be opened. Nobody may have it open.
     pub fn delete(dir: &Path) -> Result<(), StateError> {
         match std::fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(StateError::Host(error))
-            }
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StateError::Host(error)),
             _ => Ok(()),
         }
     }
@@ -267,11 +244,7 @@ impl State {
         W::IntoIter: Clone,
     {
         if seqno <= self.applied {
-            return Err(Refusal::Order {
-                seqno,
-                applied: self.applied,
-            }
-            .into());
+            return Err(Refusal::Order { seqno, applied: self.applied }.into());
         }
         let writes = writes.into_iter();
         for (map, key, value) in writes.clone() {
@@ -282,13 +255,9 @@ impl State {
         for (map, key, value) in writes {
             composite_key(&mut composite, map, key);
             match value {
-                Some(value) => self
-                    .overlay
-                    .put(&composite, Some(Entry::encode(seqno, value))),
+                Some(value) => self.overlay.put(&composite, Some(Entry::encode(seqno, value))),
                 // What is nowhere below needs no mark that it is gone.
-                None if self.store.is_none() && !self.overlay.has_layers() => {
-                    self.overlay.forget(&composite)
-                }
+                None if self.store.is_none() && !self.overlay.has_layers() => self.overlay.forget(&composite),
                 None => self.overlay.put(&composite, None),
             }
         }
@@ -327,11 +296,7 @@ impl State {
     /// The cost is that of the writes since the last snapshot, times the logarithm of the overlay, amortised.
     pub fn snapshot(&mut self) -> Snapshot {
         let bottom = self.store.is_none();
-        Snapshot {
-            applied: self.applied,
-            layers: self.overlay.freeze(bottom),
-            view: self.store.as_ref().map(Store::view),
-        }
+        Snapshot { applied: self.applied, layers: self.overlay.freeze(bottom), view: self.store.as_ref().map(Store::view) }
     }
 
     /// The value of a key.
@@ -341,23 +306,13 @@ impl State {
     }
 
     /// The entries of a map between two keys, in order, from either end. Read as they are asked for.
-    pub fn range(
-        &self,
-        map: &str,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<Range<'_>, StateError> {
+    pub fn range(&self, map: &str, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Range<'_>, StateError> {
         check(map, 0, 0)?;
         Ok(self.reader().range(bounds_in_map(map, from, to)))
     }
 
     /// Like [`State::range`], but only the keys: large values are not read.
-    pub fn keys(
-        &self,
-        map: &str,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<Keys<'_>, StateError> {
+    pub fn keys(&self, map: &str, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Keys<'_>, StateError> {
         check(map, 0, 0)?;
         Ok(self.reader().keys(bounds_in_map(map, from, to)))
     }
@@ -395,33 +350,19 @@ impl Snapshot {
     }
 
     /// See [`State::range`].
-    pub fn range(
-        &self,
-        map: &str,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<Range<'_>, StateError> {
+    pub fn range(&self, map: &str, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Range<'_>, StateError> {
         check(map, 0, 0)?;
         Ok(self.reader().range(bounds_in_map(map, from, to)))
     }
 
     /// See [`State::keys`].
-    pub fn keys(
-        &self,
-        map: &str,
-        from: Bound<&[u8]>,
-        to: Bound<&[u8]>,
-    ) -> Result<Keys<'_>, StateError> {
+    pub fn keys(&self, map: &str, from: Bound<&[u8]>, to: Bound<&[u8]>) -> Result<Keys<'_>, StateError> {
         check(map, 0, 0)?;
         Ok(self.reader().keys(bounds_in_map(map, from, to)))
     }
 
     fn reader(&self) -> Reader<'_> {
-        Reader {
-            active: None,
-            layers: &self.layers,
-            view: self.view.as_deref(),
-        }
+        Reader { active: None, layers: &self.layers, view: self.view.as_deref() }
     }
 }
 

@@ -40,10 +40,7 @@ impl Layer {
     }
 
     pub(super) fn get(&self, key: &[u8]) -> Option<&Slot> {
-        let at = self
-            .slots
-            .binary_search_by(|(other, _)| (**other).cmp(key))
-            .ok()?;
+        let at = self.slots.binary_search_by(|(other, _)| (**other).cmp(key)).ok()?;
         Some(&self.slots[at].1)
     }
 
@@ -124,16 +121,10 @@ impl Overlay {
     pub(super) fn freeze(&mut self, bottom: bool) -> Vec<Arc<Layer>> {
         if !self.active.is_empty() {
             let mut newest = self.take_active();
-            while let Some(older) = self
-                .layers
-                .pop_if(|older| older.slots.len() <= 2 * newest.slots.len())
-            {
+            while let Some(older) = self.layers.pop_if(|older| older.slots.len() <= 2 * newest.slots.len()) {
                 newest = Arc::unwrap_or_clone(older).merge(newest);
             }
-            if bottom
-                && self.layers.is_empty()
-                && newest.slots.iter().any(|(_, slot)| slot.is_none())
-            {
+            if bottom && self.layers.is_empty() && newest.slots.iter().any(|(_, slot)| slot.is_none()) {
                 newest.slots.retain(|(_, slot)| slot.is_some());
                 newest = Layer::new(newest.slots);
             }

@@ -44,10 +44,7 @@ pub(super) fn bounds_in_map(map: &str, from: Bound<&[u8]>, to: Bound<&[u8]>) -> 
     };
     let some = match (&lower, &upper) {
         (Bound::Included(low), Bound::Included(high)) => low <= high,
-        (
-            Bound::Included(low) | Bound::Excluded(low),
-            Bound::Included(high) | Bound::Excluded(high),
-        ) => low < high,
+        (Bound::Included(low) | Bound::Excluded(low), Bound::Included(high) | Bound::Excluded(high)) => low < high,
         (Bound::Unbounded, _) | (_, Bound::Unbounded) => true,
     };
     some.then_some((lower, upper))
@@ -91,15 +88,8 @@ impl<'a> Reader<'a> {
     pub(super) fn get(&self, map: &str, key: &[u8]) -> Result<Option<Entry>, StateError> {
         let mut composite = Vec::with_capacity(1 + map.len() + key.len());
         composite_key(&mut composite, map, key);
-        let in_active = self
-            .active
-            .and_then(|active| active.get(composite.as_slice()));
-        let in_overlay = in_active.or_else(|| {
-            self.layers
-                .iter()
-                .rev()
-                .find_map(|layer| layer.get(&composite))
-        });
+        let in_active = self.active.and_then(|active| active.get(composite.as_slice()));
+        let in_overlay = in_active.or_else(|| self.layers.iter().rev().find_map(|layer| layer.get(&composite)));
         match (in_overlay, self.view) {
             (Some(slot), _) => Ok(slot.clone().map(|stored| Entry { stored })),
             (None, Some(view)) => view.get(&composite)?.map(Entry::from_stored).transpose(),
@@ -108,15 +98,11 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn range(&self, bounds: Option<Bounds>) -> Range<'a> {
-        Range {
-            merge: self.merge(bounds, View::entries),
-        }
+        Range { merge: self.merge(bounds, View::entries) }
     }
 
     pub(super) fn keys(&self, bounds: Option<Bounds>) -> Keys<'a> {
-        Keys {
-            merge: self.merge(bounds, View::keys),
-        }
+        Keys { merge: self.merge(bounds, View::keys) }
     }
 
     fn merge<I>(&self, bounds: Option<Bounds>, read: fn(&View, Bounds) -> I) -> Merge<'a>
@@ -124,9 +110,7 @@ impl<'a> Reader<'a> {
         I: DoubleEndedIterator<Item = Result<Found, StateError>> + Send + 'static,
     {
         let Some(bounds) = bounds else {
-            return Merge {
-                sources: Vec::new(),
-            };
+            return Merge { sources: Vec::new() };
         };
         let mut sources = Vec::with_capacity(2 + self.layers.len());
         if let Some(active) = self.active {
@@ -134,11 +118,7 @@ impl<'a> Reader<'a> {
             sources.push(Source::new(found));
         }
         for layer in self.layers.iter().rev() {
-            sources.push(Source::new(
-                between(layer.slots(), &bounds)
-                    .iter()
-                    .map(|(key, slot)| clone_found((key, slot))),
-            ));
+            sources.push(Source::new(between(layer.slots(), &bounds).iter().map(|(key, slot)| clone_found((key, slot)))));
         }
         if let Some(view) = self.view {
             sources.push(Source::new(read(view, bounds)));
@@ -148,10 +128,7 @@ impl<'a> Reader<'a> {
 }
 
 fn borrowed(bounds: &Bounds) -> (Bound<&[u8]>, Bound<&[u8]>) {
-    (
-        bounds.0.as_ref().map(Vec::as_slice),
-        bounds.1.as_ref().map(Vec::as_slice),
-    )
+    (bounds.0.as_ref().map(Vec::as_slice), bounds.1.as_ref().map(Vec::as_slice))
 }
 
 fn clone_found((key, slot): (&Slice, &Slot)) -> Result<Found, StateError> {
@@ -178,11 +155,7 @@ struct Source<'a> {
 
 impl<'a> Source<'a> {
     fn new(rest: impl DoubleEndedIterator<Item = Result<Found, StateError>> + Send + 'a) -> Self {
-        Self {
-            rest: Box::new(rest),
-            front: None,
-            back: None,
-        }
+        Self { rest: Box::new(rest), front: None, back: None }
     }
 
     /// The key next to be taken at an end. When only one entry is left, both ends see it.
@@ -196,11 +169,7 @@ impl<'a> Source<'a> {
             }
             End::Back => {
                 if self.back.is_none() {
-                    self.back = self
-                        .rest
-                        .next_back()
-                        .transpose()?
-                        .or_else(|| self.front.take());
+                    self.back = self.rest.next_back().transpose()?.or_else(|| self.front.take());
                 }
                 &self.back
             }
@@ -311,20 +280,12 @@ impl Iterator for Keys<'_> {
     type Item = Result<Key, StateError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(
-            self.merge
-                .advance(End::Front)?
-                .map(|(composite, _)| Key { composite }),
-        )
+        Some(self.merge.advance(End::Front)?.map(|(composite, _)| Key { composite }))
     }
 }
 
 impl DoubleEndedIterator for Keys<'_> {
     fn next_back(&mut self) -> Option<Self::Item> {
-        Some(
-            self.merge
-                .advance(End::Back)?
-                .map(|(composite, _)| Key { composite }),
-        )
+        Some(self.merge.advance(End::Back)?.map(|(composite, _)| Key { composite }))
     }
 }

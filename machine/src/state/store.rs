@@ -14,8 +14,8 @@ use std::sync::Arc;
 use fjall::compaction::Leveled;
 use fjall::config::CompressionPolicy;
 use fjall::{
-    CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, KvSeparationOptions,
-    LsmError, PersistMode, Readable, Slice,
+    CompressionType, Database, Error, Keyspace, KeyspaceCreateOptions, KvSeparationOptions, LsmError, PersistMode, Readable,
+    Slice,
 };
 
 use super::StateError;
@@ -70,21 +70,13 @@ fn keyspace_options() -> KeyspaceCreateOptions {
                 .compression(CompressionType::Lz4),
         ))
         .data_block_compression_policy(CompressionPolicy::all(CompressionType::Lz4))
-        .compaction_strategy(Arc::new(
-            Leveled::default().with_table_target_size(TABLE_BYTES),
-        ))
+        .compaction_strategy(Arc::new(Leveled::default().with_table_target_size(TABLE_BYTES)))
         .manual_journal_persist(true)
 }
 
 fn view(database: &Database) -> Result<View, StateError> {
-    let keyspace = database
-        .keyspace(KEYSPACE, keyspace_options)
-        .map_err(sort_error)?;
-    Ok(View {
-        snapshot: database.snapshot(),
-        keyspace,
-        _database: database.clone(),
-    })
+    let keyspace = database.keyspace(KEYSPACE, keyspace_options).map_err(sort_error)?;
+    Ok(View { snapshot: database.snapshot(), keyspace, _database: database.clone() })
 }
 
 impl Store {
@@ -102,14 +94,7 @@ impl Store {
             None => 0,
             Some(record) => decode_record(&record)?,
         };
-        Ok((
-            Self {
-                database,
-                view: Arc::new(view),
-                applied,
-            },
-            applied,
-        ))
+        Ok((Self { database, view: Arc::new(view), applied }, applied))
     }
 
     pub(super) fn applied(&self) -> u64 {
@@ -127,14 +112,10 @@ impl Store {
     /// Writes sorted entries, and that everything up to `applied` is here: all or nothing.
     pub(super) fn write(&mut self, run: &[Found], applied: u64) -> Result<(), StateError> {
         // An ingestion alone would not notice that merging has failed in fjall's thread.
-        self.database
-            .persist(PersistMode::Buffer)
-            .map_err(sort_error)?;
+        self.database.persist(PersistMode::Buffer).map_err(sort_error)?;
         let keyspace = &self.view.keyspace;
         let mut ingestion = keyspace.start_ingestion().map_err(sort_error)?;
-        ingestion
-            .write(RECORD_KEY, encode_record(applied))
-            .map_err(sort_error)?;
+        ingestion.write(RECORD_KEY, encode_record(applied)).map_err(sort_error)?;
         for (key, slot) in run {
             match slot {
                 Some(stored) => ingestion.write(key.clone(), stored.clone()),
@@ -156,9 +137,7 @@ impl Store {
     }
 
     pub(super) fn wipe(&mut self) -> Result<(), StateError> {
-        self.database
-            .delete_keyspace(self.view.keyspace.clone())
-            .map_err(sort_error)?;
+        self.database.delete_keyspace(self.view.keyspace.clone()).map_err(sort_error)?;
         self.view = Arc::new(view(&self.database)?);
         self.applied = 0;
         Ok(())
@@ -170,10 +149,7 @@ impl View {
         self.snapshot.get(&self.keyspace, key).map_err(sort_error)
     }
 
-    pub(super) fn entries(
-        &self,
-        bounds: Bounds,
-    ) -> impl DoubleEndedIterator<Item = Result<Found, StateError>> + Send + use<> {
+    pub(super) fn entries(&self, bounds: Bounds) -> impl DoubleEndedIterator<Item = Result<Found, StateError>> + Send + use<> {
         self.snapshot.range(&self.keyspace, bounds).map(|guard| {
             let (key, stored) = guard.into_inner().map_err(sort_error)?;
             Ok((key, Some(stored)))
@@ -181,10 +157,7 @@ impl View {
     }
 
     /// Like `entries`, with nothing instead of each value.
-    pub(super) fn keys(
-        &self,
-        bounds: Bounds,
-    ) -> impl DoubleEndedIterator<Item = Result<Found, StateError>> + Send + use<> {
+    pub(super) fn keys(&self, bounds: Bounds) -> impl DoubleEndedIterator<Item = Result<Found, StateError>> + Send + use<> {
         self.snapshot.range(&self.keyspace, bounds).map(|guard| {
             let key = guard.key().map_err(sort_error)?;
             Ok((key, Some(Slice::default())))
@@ -202,13 +175,9 @@ fn decode_record(record: &[u8]) -> Result<u64, StateError> {
     match record.split_first() {
         Some((&FORMAT, applied)) => match <[u8; 8]>::try_from(applied) {
             Ok(applied) => Ok(u64::from_be_bytes(applied)),
-            Err(_) => Err(StateError::Unusable(
-                "its record has the wrong length".to_owned(),
-            )),
+            Err(_) => Err(StateError::Unusable("its record has the wrong length".to_owned())),
         },
-        Some((format, _)) => Err(StateError::Unusable(format!(
-            "format {format}, not {FORMAT}"
-        ))),
+        Some((format, _)) => Err(StateError::Unusable(format!("format {format}, not {FORMAT}"))),
         None => Err(StateError::Unusable("its record is empty".to_owned())),
     }
 }
@@ -217,9 +186,7 @@ fn sort_error(error: Error) -> StateError {
     match error {
         Error::Locked => StateError::InUse,
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => StateError::Host(error),
-        Error::Poisoned => StateError::Host(std::io::Error::other(
-            "an earlier write of the state store failed",
-        )),
+        Error::Poisoned => StateError::Host(std::io::Error::other("an earlier write of the state store failed")),
         other => StateError::Unusable(other.to_string()),
     }
 }

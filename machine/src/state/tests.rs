@@ -1,7 +1,4 @@
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the kill test starts a process and asks for its environment"
-)]
+#![allow(clippy::disallowed_methods, reason = "the kill test starts a process and asks for its environment")]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -50,19 +47,11 @@ fn value() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn bound() -> impl Strategy<Value = Bound<Vec<u8>>> {
-    prop_oneof![
-        key().prop_map(Included),
-        key().prop_map(Excluded),
-        Just(Unbounded)
-    ]
+    prop_oneof![key().prop_map(Included), key().prop_map(Excluded), Just(Unbounded)]
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let write = (
-        prop::sample::select(&MAPS[..]),
-        key(),
-        prop::option::weighted(0.7, value()),
-    );
+    let write = (prop::sample::select(&MAPS[..]), key(), prop::option::weighted(0.7, value()));
     prop_oneof![
         12 => (1_u64..4, prop::collection::vec(write, 0..6)).prop_map(|(step, writes)| Op::Apply(step, writes)),
         3 => Just(Op::Flush),
@@ -89,9 +78,7 @@ fn apply_to_model(model: &mut Model, seqno: u64, writes: &[Write]) {
 }
 
 fn apply(state: &mut State, seqno: u64, writes: &[Write]) {
-    let writes = writes
-        .iter()
-        .map(|(map, key, value)| (*map, key.as_slice(), value.as_deref()));
+    let writes = writes.iter().map(|(map, key, value)| (*map, key.as_slice(), value.as_deref()));
     state.apply(seqno, writes).unwrap();
 }
 
@@ -107,9 +94,7 @@ fn check_range(
     let inside = (as_slice(from), as_slice(to));
     let mut expected: std::collections::VecDeque<_> = model
         .iter()
-        .filter(|((other, key), _)| {
-            *other == map && std::ops::RangeBounds::<[u8]>::contains(&inside, key.as_slice())
-        })
+        .filter(|((other, key), _)| *other == map && std::ops::RangeBounds::<[u8]>::contains(&inside, key.as_slice()))
         .collect();
     loop {
         let back = ends & 1 == 1;
@@ -120,17 +105,9 @@ fn check_range(
             (expected.pop_front(), range.next(), keys.next())
         };
         let got = got.transpose().unwrap();
-        let got = got
-            .as_ref()
-            .map(|(key, entry)| (&**key, entry.seqno(), entry.value()));
-        assert_eq!(
-            got,
-            want.map(|((_, key), (seqno, value))| (key.as_slice(), *seqno, value.as_slice()))
-        );
-        assert_eq!(
-            got_key.transpose().unwrap().as_deref(),
-            got.map(|(key, _, _)| key)
-        );
+        let got = got.as_ref().map(|(key, entry)| (&**key, entry.seqno(), entry.value()));
+        assert_eq!(got, want.map(|((_, key), (seqno, value))| (key.as_slice(), *seqno, value.as_slice())));
+        assert_eq!(got_key.transpose().unwrap().as_deref(), got.map(|(key, _, _)| key));
         if got.is_none() {
             return;
         }
@@ -188,10 +165,7 @@ fn run(ops: &[Op], dir: Option<&Path>) {
             }
             Op::Check(map, from, to, ends) => {
                 let (low, high) = (as_slice(from), as_slice(to));
-                let (range, keys) = (
-                    state.range(map, low, high).unwrap(),
-                    state.keys(map, low, high).unwrap(),
-                );
+                let (range, keys) = (state.range(map, low, high).unwrap(), state.keys(map, low, high).unwrap());
                 check_range(&model, map, (from, to), *ends, range, keys);
                 if let Included(key) | Excluded(key) = from {
                     check_get(&model, map, key, state.get(map, key));
@@ -199,14 +173,7 @@ fn run(ops: &[Op], dir: Option<&Path>) {
                 for (snapshot, applied, model) in &snapshots {
                     assert_eq!(snapshot.applied(), *applied);
                     let range = snapshot.range(map, low, high).unwrap();
-                    check_range(
-                        model,
-                        map,
-                        (from, to),
-                        *ends,
-                        range,
-                        snapshot.keys(map, low, high).unwrap(),
-                    );
+                    check_range(model, map, (from, to), *ends, range, snapshot.keys(map, low, high).unwrap());
                     if let Included(key) | Excluded(key) = from {
                         check_get(model, map, key, snapshot.get(map, key));
                     }
@@ -240,12 +207,7 @@ fn count_up(state: &mut State, count: u64, keys: u64) {
     for _ in 0..count {
         let seqno = state.applied() + 1;
         let key = (seqno % keys).to_be_bytes();
-        state
-            .apply(
-                seqno,
-                [("public:n", &key[..], Some(&seqno.to_be_bytes()[..]))],
-            )
-            .unwrap();
+        state.apply(seqno, [("public:n", &key[..], Some(&seqno.to_be_bytes()[..]))]).unwrap();
     }
 }
 
@@ -257,15 +219,8 @@ fn assert_counted(applied: u64, keys: u64, get: impl Fn(&[u8]) -> Option<Entry>)
             (seqno > 0 && seqno % keys == n).then_some(seqno)
         });
         let got = get(&n.to_be_bytes());
-        assert_eq!(
-            got.as_ref().map(Entry::seqno),
-            last,
-            "key {n} after {applied}"
-        );
-        assert_eq!(
-            got.as_ref().map(Entry::value),
-            last.map(u64::to_be_bytes).as_ref().map(|bytes| &bytes[..])
-        );
+        assert_eq!(got.as_ref().map(Entry::seqno), last, "key {n} after {applied}");
+        assert_eq!(got.as_ref().map(Entry::value), last.map(u64::to_be_bytes).as_ref().map(|bytes| &bytes[..]));
     }
 }
 
@@ -300,22 +255,10 @@ fn many_bytes_reach_the_store_by_their_size() {
     let mut state = State::open(dir.path()).unwrap();
     let value = vec![7; FLUSH_OVERLAY_BYTES / 4];
     for seqno in 1..=6_u64 {
-        state
-            .apply(
-                seqno,
-                [("public:big", &seqno.to_be_bytes()[..], Some(&value[..]))],
-            )
-            .unwrap();
+        state.apply(seqno, [("public:big", &seqno.to_be_bytes()[..], Some(&value[..]))]).unwrap();
     }
     assert_eq!(state.flushed(), 4);
-    assert_eq!(
-        state
-            .get("public:big", &2_u64.to_be_bytes())
-            .unwrap()
-            .unwrap()
-            .value(),
-        value
-    );
+    assert_eq!(state.get("public:big", &2_u64.to_be_bytes()).unwrap().unwrap().value(), value);
 }
 
 /// Not a test by itself: the process that `a_killed_process_leaves_a_consistent_prefix` kills.
@@ -327,12 +270,7 @@ fn victim() {
     loop {
         count_up(&mut state, 499, 900);
         let seqno = state.applied() + 1;
-        state
-            .apply(
-                seqno,
-                [("public:big", &b"one"[..], Some(&big_value(seqno)[..]))],
-            )
-            .unwrap();
+        state.apply(seqno, [("public:big", &b"one"[..], Some(&big_value(seqno)[..]))]).unwrap();
         state.flush().unwrap();
         println!("flushed {seqno}");
     }
@@ -355,22 +293,15 @@ fn a_killed_process_leaves_a_consistent_prefix() {
             .spawn()
             .unwrap();
         // The victim is killed somewhere in the writing of the next flush, or in a merge.
-        let mut lines = BufReader::new(victim.stdout.take().unwrap())
-            .lines()
-            .map(|line| line.unwrap());
-        let last = lines
-            .by_ref()
-            .filter_map(|line| Some(line.split_once("flushed ")?.1.parse::<u64>().unwrap()));
+        let mut lines = BufReader::new(victim.stdout.take().unwrap()).lines().map(|line| line.unwrap());
+        let last = lines.by_ref().filter_map(|line| Some(line.split_once("flushed ")?.1.parse::<u64>().unwrap()));
         let last = last.take(2 + round).last().unwrap();
         victim.kill().unwrap();
         victim.wait().unwrap();
 
         let state = State::open(dir.path()).unwrap();
         let applied = state.applied();
-        assert!(
-            before < last && last <= applied && applied.is_multiple_of(500),
-            "{before}, {last}, {applied}"
-        );
+        assert!(before < last && last <= applied && applied.is_multiple_of(500), "{before}, {last}, {applied}");
         let big = state.get("public:big", b"one").unwrap().unwrap();
         assert_eq!(big.seqno(), applied);
         assert!(big.value() == big_value(applied));
@@ -378,9 +309,7 @@ fn a_killed_process_leaves_a_consistent_prefix() {
             let (key, entry) = item.unwrap();
             let n = u64::from_be_bytes((*key).try_into().unwrap());
             // Every 500th transaction writes the big value instead.
-            let newest = (0..=applied)
-                .rev()
-                .find(|seqno| seqno % 900 == n && seqno % 500 != 0);
+            let newest = (0..=applied).rev().find(|seqno| seqno % 900 == n && seqno % 500 != 0);
             assert_eq!(Some(entry.seqno()), newest);
             assert_eq!(entry.value(), entry.seqno().to_be_bytes());
         }
@@ -389,10 +318,7 @@ fn a_killed_process_leaves_a_consistent_prefix() {
 }
 
 fn all(snapshot: &Snapshot) -> impl Iterator<Item = (Key, Entry)> {
-    snapshot
-        .range("public:n", Unbounded, Unbounded)
-        .unwrap()
-        .map(|item| item.unwrap())
+    snapshot.range("public:n", Unbounded, Unbounded).unwrap().map(|item| item.unwrap())
 }
 
 #[test]
@@ -460,9 +386,7 @@ fn a_new_state_makes_its_store_with_the_first_flush() {
     assert_counted(300, 10, |key| snapshot.get("public:n", key).unwrap());
     assert_counted(307, 10, |key| state.get("public:n", key).unwrap());
     drop((state, snapshot));
-    assert_counted(300, 10, |key| {
-        State::open(&place).unwrap().get("public:n", key).unwrap()
-    });
+    assert_counted(300, 10, |key| State::open(&place).unwrap().get("public:n", key).unwrap());
 }
 
 #[test]
@@ -475,13 +399,7 @@ fn a_wipe_alone_survives_reopening() {
     drop(state);
     let state = State::open(dir.path()).unwrap();
     assert_eq!(state.applied(), 0);
-    assert_eq!(
-        state
-            .keys("public:n", Unbounded, Unbounded)
-            .unwrap()
-            .count(),
-        0
-    );
+    assert_eq!(state.keys("public:n", Unbounded, Unbounded).unwrap().count(), 0);
 }
 
 #[test]
@@ -492,54 +410,12 @@ fn refusals_change_nothing() {
     let long_key = vec![0; MAX_KEY_BYTES + 1];
     let long_value = vec![0; MAX_VALUE_BYTES + 1];
     let cases = [
-        (
-            5,
-            "m",
-            &b"k"[..],
-            &b"w"[..],
-            Refusal::Order {
-                seqno: 5,
-                applied: 5,
-            },
-        ),
-        (
-            4,
-            "m",
-            b"k",
-            b"w",
-            Refusal::Order {
-                seqno: 4,
-                applied: 5,
-            },
-        ),
+        (5, "m", &b"k"[..], &b"w"[..], Refusal::Order { seqno: 5, applied: 5 }),
+        (4, "m", b"k", b"w", Refusal::Order { seqno: 4, applied: 5 }),
         (6, "", b"k", b"w", Refusal::MapName { bytes: 0 }),
-        (
-            6,
-            &long_name,
-            b"k",
-            b"w",
-            Refusal::MapName {
-                bytes: long_name.len(),
-            },
-        ),
-        (
-            6,
-            "m",
-            &long_key,
-            b"w",
-            Refusal::Key {
-                bytes: long_key.len(),
-            },
-        ),
-        (
-            6,
-            "m",
-            b"k",
-            &long_value,
-            Refusal::Value {
-                bytes: long_value.len(),
-            },
-        ),
+        (6, &long_name, b"k", b"w", Refusal::MapName { bytes: long_name.len() }),
+        (6, "m", &long_key, b"w", Refusal::Key { bytes: long_key.len() }),
+        (6, "m", b"k", &long_value, Refusal::Value { bytes: long_value.len() }),
     ];
     for (seqno, map, key, value, refusal) in cases {
         let writes = [("m", &b"k"[..], None), (map, key, Some(value))];
@@ -556,22 +432,9 @@ fn refusals_change_nothing() {
 fn the_limits_themselves_are_allowed() {
     let dir = TempDir::new().unwrap();
     let mut state = State::open(dir.path()).unwrap();
-    let (name, key, value) = (
-        "m".repeat(MAX_MAP_NAME_BYTES),
-        vec![0xff; MAX_KEY_BYTES],
-        vec![1; MAX_VALUE_BYTES],
-    );
-    state
-        .apply(
-            u64::MAX,
-            [(name.as_str(), key.as_slice(), Some(value.as_slice()))],
-        )
-        .unwrap();
-    assert_eq!(
-        state.flushed(),
-        u64::MAX,
-        "a value over the size of the overlay goes to the store"
-    );
+    let (name, key, value) = ("m".repeat(MAX_MAP_NAME_BYTES), vec![0xff; MAX_KEY_BYTES], vec![1; MAX_VALUE_BYTES]);
+    state.apply(u64::MAX, [(name.as_str(), key.as_slice(), Some(value.as_slice()))]).unwrap();
+    assert_eq!(state.flushed(), u64::MAX, "a value over the size of the overlay goes to the store");
     drop(state);
     let state = State::open(dir.path()).unwrap();
     let entry = state.get(&name, &key).unwrap().unwrap();
@@ -589,10 +452,7 @@ fn a_store_of_another_format_or_in_use_is_told_apart() {
     let (mut store, _) = store::Store::open(dir.path()).unwrap();
     store.write_record_for_test(vec![9; 9]);
     drop(store);
-    assert!(matches!(
-        State::open(dir.path()),
-        Err(StateError::Unusable(_))
-    ));
+    assert!(matches!(State::open(dir.path()), Err(StateError::Unusable(_))));
 }
 
 #[test]

@@ -127,7 +127,7 @@
 
     async history(options) {
       const { start = 0, end = -1, reverse = false } = options || {};
-      const bound = (n) => (typeof n === 'number' && n >= 0 && n < MAX ? floor(n) : -1);
+      const bound = (n) => (typeof n === 'number' && n >= 0 ? floor(n < MAX ? n : MAX) : -1);
       const first = bound(start);
       const text = (first < 0 ? 0 : first) + '\n' + bound(end) + '\n' + (reverse ? 'r' : '-');
       return map(parse(ask(HISTORY, text)), ([path, version, type]) => ({ path, version, type }));

@@ -3,7 +3,7 @@
   'use strict';
   const { host, inspect } = native;
   const { apply } = Reflect;
-  const { defineProperty, freeze, create } = Object;
+  const { defineProperty, freeze, create, setPrototypeOf } = Object;
   const { stringify, parse } = JSON;
   const PromiseConstructor = Promise;
   const resolved = Promise.resolve;
@@ -29,7 +29,8 @@
   const MAX_DELAY_MS = 2 ** 31 - 1;
   let clock = 0; // milliseconds since the call began
   let nextTimer = 1;
-  let queue = []; // a binary heap by (due, id)
+  const emptyQueue = () => setPrototypeOf([], null);
+  let queue = emptyQueue(); // a binary heap by (due, id)
   let waiting = create(null); // id -> timer
 
   const before = (a, b) => a.due < b.due || (a.due === b.due && a.id < b.id);
@@ -107,7 +108,7 @@
 
   // Timers belong to the call that set them: what is left when it has settled never runs.
   function finish() {
-    queue = [];
+    queue = emptyQueue();
     waiting = create(null);
     clock = 0;
     nextTimer = 1;
@@ -193,8 +194,7 @@
         message = typeof itsMessage === 'string' ? itsMessage : '';
         if (typeof itsStack === 'string') stack = itsStack;
       } else {
-        // The engine itself throws null when nothing is left of the heap to make an error of.
-        message = typeof value === 'string' ? value : value === null ? 'null, or the heap was full' : inspect(value);
+        message = typeof value === 'string' ? value : inspect(value);
       }
     } catch {
       name = 'ThrownValue';

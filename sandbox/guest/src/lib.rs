@@ -26,6 +26,7 @@
 //! `glassbox.take(ptr)`, which copies that answer to where the guest has made room.
 
 mod abi;
+mod memory;
 mod realm;
 pub mod web;
 

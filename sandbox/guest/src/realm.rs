@@ -1,7 +1,7 @@
 //! The realm: a QuickJS runtime, the prelude's entry points, and how a piece of work is run until it settles.
 
 use crate::abi::{self, Outcome};
-use crate::web;
+use crate::{memory, web};
 use rquickjs::context::EvalOptions;
 use rquickjs::function::Func;
 use rquickjs::promise::PromiseState;
@@ -45,7 +45,7 @@ enum Thrown<'js> {
 impl Guest {
     /// A fresh realm with its prelude.
     pub fn new() -> Guest {
-        let runtime = Runtime::new().expect("memory for a runtime");
+        let runtime = Runtime::new_with_alloc(memory::Bounded).expect("memory for a runtime");
         runtime.set_max_stack_size(512 << 10);
         let context = Context::full(&runtime).expect("memory for a context");
         let random = Rc::new(Cell::new(1));
@@ -59,7 +59,7 @@ impl Guest {
 
     /// Limits what scripts may use from now on.
     pub fn limit(&self, heap_bytes: usize, stack_bytes: usize) {
-        self.runtime.set_memory_limit(heap_bytes);
+        memory::limit(heap_bytes);
         self.runtime.set_max_stack_size(stack_bytes);
     }
 
@@ -148,6 +148,7 @@ impl Guest {
         &self,
         work: impl for<'js> FnOnce(&Ctx<'js>, &Object<'js>) -> std::result::Result<Outcome, Thrown<'js>>,
     ) -> Outcome {
+        memory::was_refused();
         self.context.with(|ctx| {
             let entry = self.entry.clone().restore(&ctx).expect("saved in this runtime");
             match work(&ctx, &entry) {
@@ -158,7 +159,14 @@ impl Guest {
                     stack: String::new(),
                 },
                 Err(Thrown::Value(value)) => {
+                    // The engine throws `null` when nothing is left to make an error of.
+                    let nothing = value.is_null();
                     let [name, message, stack] = describe(&ctx, &entry, value);
+                    let full = nothing || (name == "InternalError" && message == "out of memory");
+                    if memory::was_refused() && full {
+                        let message = format!("The call needed more than {} bytes of heap", memory::limit_bytes());
+                        return Outcome::Failure { name: "HeapLimitError".into(), message, stack };
+                    }
                     Outcome::Failure { name, message, stack }
                 }
                 Err(Thrown::Syntax(value)) => {

@@ -17,9 +17,7 @@ use std::fmt::Write as _;
 
 use rquickjs::function::{Func, Opt};
 use rquickjs::promise::PromiseState;
-use rquickjs::{
-    Array, ArrayBuffer, CString, Ctx, FromJs, IntoJs, Object, Promise, Result, String as JsString, Value, qjs,
-};
+use rquickjs::{Array, ArrayBuffer, CString, Ctx, FromJs, IntoJs, Object, Promise, Result, String as JsString, Value, qjs};
 use url::{Position, Url, form_urlencoded, quirks};
 
 /// Puts the helpers of the web preludes on `native`.
@@ -77,12 +75,7 @@ fn class_of<'js>(ctx: Ctx<'js>, value: Value<'js>) -> Result<Value<'js>> {
 fn proxy_target<'js>(ctx: Ctx<'js>, value: Value<'js>) -> Value<'js> {
     // SAFETY: the context is live; the result is a value that we own, or the mark of an exception, which owns
     // nothing and is what `is_exception` tells.
-    let target = unsafe {
-        Value::from_raw(
-            ctx.clone(),
-            qjs::JS_GetProxyTarget(ctx.as_raw().as_ptr(), value.as_raw()),
-        )
-    };
+    let target = unsafe { Value::from_raw(ctx.clone(), qjs::JS_GetProxyTarget(ctx.as_raw().as_ptr(), value.as_raw())) };
     if target.is_exception() {
         ctx.catch();
         return Value::new_null(ctx);
@@ -102,12 +95,7 @@ fn promise_state(promise: Promise<'_>) -> u32 {
 /// The value or the reason of a settled promise.
 fn promise_result<'js>(ctx: Ctx<'js>, promise: Promise<'js>) -> Value<'js> {
     // SAFETY: `promise` is a promise of this live context; the result is a value that we own.
-    unsafe {
-        Value::from_raw(
-            ctx.clone(),
-            qjs::JS_PromiseResult(ctx.as_raw().as_ptr(), promise.as_raw()),
-        )
-    }
+    unsafe { Value::from_raw(ctx.clone(), qjs::JS_PromiseResult(ctx.as_raw().as_ptr(), promise.as_raw())) }
 }
 
 /// A new buffer with the same bytes, or `undefined` if the buffer is detached.
@@ -204,11 +192,7 @@ fn utf8_encode_into<'js>(
     while !text.is_char_boundary(written) {
         written -= 1;
     }
-    let read = if text.is_ascii() {
-        written
-    } else {
-        text[..written].encode_utf16().count()
-    };
+    let read = if text.is_ascii() { written } else { text[..written].encode_utf16().count() };
     if let (Some(raw), true) = (buffer.as_raw(), written > 0) {
         // SAFETY: `offset + written <= raw.len()`, and `text` is our own copy or the engine's string, never the
         // bytes of the buffer.
@@ -255,10 +239,7 @@ fn decode<'js>(
         "utf-8" => decode_utf8(input, fatal, stream),
         "utf-16le" => decode_utf16(input, fatal, stream, u16::from_le_bytes),
         "utf-16be" => decode_utf16(input, fatal, stream, u16::from_be_bytes),
-        _ => (
-            Some(Cow::Owned(input.iter().map(|&byte| windows_1252(byte)).collect())),
-            &[][..],
-        ),
+        _ => (Some(Cow::Owned(input.iter().map(|&byte| windows_1252(byte)).collect())), &[][..]),
     };
     let Some(text) = text else {
         return Ok(Value::new_undefined(ctx));
@@ -327,10 +308,10 @@ fn decode_utf16(input: &[u8], fatal: bool, stream: bool, unit: fn([u8; 2]) -> u1
 fn windows_1252(byte: u8) -> char {
     // The rows 0x80 and 0x90; all other bytes are their own code points (WHATWG Encoding, index windows-1252).
     const HIGH: [char; 32] = [
-        '\u{20AC}', '\u{81}', '\u{201A}', '\u{192}', '\u{201E}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2C6}',
-        '\u{2030}', '\u{160}', '\u{2039}', '\u{152}', '\u{8D}', '\u{17D}', '\u{8F}', '\u{90}', '\u{2018}', '\u{2019}',
-        '\u{201C}', '\u{201D}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2DC}', '\u{2122}', '\u{161}', '\u{203A}',
-        '\u{153}', '\u{9D}', '\u{17E}', '\u{178}',
+        '\u{20AC}', '\u{81}', '\u{201A}', '\u{192}', '\u{201E}', '\u{2026}', '\u{2020}', '\u{2021}', '\u{2C6}', '\u{2030}',
+        '\u{160}', '\u{2039}', '\u{152}', '\u{8D}', '\u{17D}', '\u{8F}', '\u{90}', '\u{2018}', '\u{2019}', '\u{201C}',
+        '\u{201D}', '\u{2022}', '\u{2013}', '\u{2014}', '\u{2DC}', '\u{2122}', '\u{161}', '\u{203A}', '\u{153}', '\u{9D}',
+        '\u{17E}', '\u{178}',
     ];
     match byte {
         0x80..=0x9F => HIGH[usize::from(byte - 0x80)],
@@ -357,14 +338,8 @@ fn url_parse<'js>(ctx: Ctx<'js>, input: Text, Opt(base): Opt<Text>) -> Result<Op
 /// The parser of the crate `url`, with two of the specification's rules that it does not know.
 fn parse(input: &str, base: Option<&Url>) -> Option<Url> {
     // Against a base of a special scheme, any number of slashes introduces the host.
-    if let Some(scheme) = base
-        .map(Url::scheme)
-        .filter(|scheme| matches!(*scheme, "http" | "https" | "ws" | "wss" | "ftp"))
-    {
-        let mut chars = input
-            .trim_start_matches(|c| c <= ' ')
-            .chars()
-            .filter(|c| !matches!(c, '\t' | '\n' | '\r'));
+    if let Some(scheme) = base.map(Url::scheme).filter(|scheme| matches!(*scheme, "http" | "https" | "ws" | "wss" | "ftp")) {
+        let mut chars = input.trim_start_matches(|c| c <= ' ').chars().filter(|c| !matches!(c, '\t' | '\n' | '\r'));
         if chars.by_ref().take(2).filter(|c| matches!(c, '/' | '\\')).count() == 2 {
             return Url::parse(&format!("{scheme}:{}", input.trim_start_matches(|c| c <= ' '))).ok();
         }
@@ -497,11 +472,7 @@ const INFALLIBLE: &str = "writing to a String does not fail";
 
 fn quote_bytes(bytes: &[u8]) -> String {
     let has = |byte: u8| bytes.contains(&byte);
-    let mark = match (
-        has(b'\''),
-        has(b'"'),
-        has(b'`') || bytes.windows(2).any(|pair| pair == b"${"),
-    ) {
+    let mark = match (has(b'\''), has(b'"'), has(b'`') || bytes.windows(2).any(|pair| pair == b"${")) {
         (true, false, _) => '"',
         (true, true, false) => '`',
         _ => '\'',

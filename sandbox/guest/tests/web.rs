@@ -86,9 +86,7 @@ fn boot<'js>(ctx: &Ctx<'js>) -> Object<'js> {
 fn eval<'js>(ctx: &Ctx<'js>, name: &str, source: &str) -> Function<'js> {
     let mut options = EvalOptions::default();
     options.filename = Some(name.to_owned());
-    ctx.eval_with_options(source, options)
-        .catch(ctx)
-        .unwrap_or_else(|error| panic!("{name}: {error}"))
+    ctx.eval_with_options(source, options).catch(ctx).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
 /// What the cases of a file print in the sandbox.
@@ -141,11 +139,7 @@ fn node(name: &str) -> Option<String> {
     if !version.stdout.starts_with(b"v20.") {
         return None;
     }
-    let output = Command::new("node")
-        .arg(folder().join("under-node.js"))
-        .arg(format!("{name}.js"))
-        .output()
-        .ok()?;
+    let output = Command::new("node").arg(folder().join("under-node.js")).arg(format!("{name}.js")).output().ok()?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
@@ -156,11 +150,7 @@ fn compare(expected: &str, theirs: &str, expected_name: &str, their_name: &str) 
     let theirs = cases(theirs);
     let mut report = String::new();
     if expected.len() != theirs.len() {
-        report += &format!(
-            "{} cases in {expected_name}, {} in {their_name}\n",
-            expected.len(),
-            theirs.len()
-        );
+        report += &format!("{} cases in {expected_name}, {} in {their_name}\n", expected.len(), theirs.len());
     }
     for ((name, text), (their_case, their_text)) in expected.iter().zip(&theirs) {
         let marked = their_name == "Node" && text.starts_with(MARK);
