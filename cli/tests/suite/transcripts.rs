@@ -76,6 +76,9 @@ impl Terminal {
                         .filter_map(|line| line.strip_prefix("> ").or(line.strip_prefix("... ")))
                         .flat_map(|line| [line, "\n"])
                         .collect();
+                // Else a transcript that lost what is typed would go on passing.
+                let interactive = command.contains("glassbox repl") && !command.contains(" -e ");
+                assert!(!interactive || !typed.is_empty(), "nothing is typed into: {command}");
                 shown += &format!("{line}\n{}", self.run(command, &typed));
                 output_follows = true;
             } else {
