@@ -6,8 +6,9 @@ GUEST_TARGET := target/guest-tests
 
 .PHONY: build demo test test-guest bench lint fmt deps test-deps clean
 
+# Both at once: alone they would resolve other features, and the engine would be compiled twice.
 build: deps
-	cargo build --release --locked -p cli
+	cargo build --release --locked -p cli -p bench
 
 demo: build
 	@scripts/demo.sh $(GLASSBOX)
@@ -22,7 +23,6 @@ test-guest:
 	cd sandbox/guest && CARGO_TARGET_DIR=$(CURDIR)/$(GUEST_TARGET) cargo test --release --locked
 
 bench: build
-	cargo build --release --locked -p bench
 	target/release/bench
 
 lint: deps
