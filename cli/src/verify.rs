@@ -263,7 +263,9 @@ fn fetch(address: &Address, keep: Option<&Path>, screen: &Screen) -> Result<Subj
         bar.set_length(total);
         bar.set_position(done);
     };
-    download::ledger(address, &into, &mut progress)?;
+    let downloaded = download::ledger(address, &into, &mut progress);
+    bar.finish_and_clear();
+    downloaded?;
     screen.step("Downloading files archive...");
     let archive = download::archive(address)?;
     let until = Instant::now() + SIGNATURE_TIMEOUT;
@@ -278,7 +280,6 @@ fn fetch(address: &Address, keep: Option<&Path>, screen: &Screen) -> Result<Subj
         }
         std::thread::sleep(SIGNATURE_INTERVAL);
     }
-    bar.finish_and_clear();
     Ok(Subject { ledger: into, archive: Some(archive), claimed: Some(claimed), keys: None, _kept: kept })
 }
 

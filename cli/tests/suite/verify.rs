@@ -241,6 +241,37 @@ fn an_operator_with_all_keys_who_rewrites_history() {
     }
 }
 
+/// Another build of the sandbox may count instructions otherwise: what differs then is no proof of dishonesty.
+#[test]
+fn a_ledger_of_another_engine() {
+    let place = counter();
+    let server = place.serve(&[]);
+    for _ in 0..3 {
+        server.ask(&["increment"]);
+    }
+    server.stop();
+    let other = "0".repeat(64);
+    let of_another = |writes: &mut WriteSet| {
+        if let Some(record) = writes.get(maps::GLASSBOX, maps::SERVICE_KEY) {
+            let record = String::from_utf8_lossy(record).replace(sandbox::ENGINE, &other);
+            writes.put(maps::GLASSBOX, maps::SERVICE_KEY, record);
+        }
+    };
+    forge(&place.dir(), |_, writes| {
+        of_another(writes);
+        true
+    });
+    let output = verify(&[path(&place.dir())]);
+    assert_eq!(output.status.code(), Some(0), "what comes out equal is verified: {}", stderr(&output));
+    forge(&place.dir(), |_, writes| {
+        replace(writes, "{\"result\":2}", "{\"result\":7}");
+        true
+    });
+    let output = verify(&[path(&place.dir())]);
+    assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
+    assert!(stderr(&output).contains("another version of the sandbox"), "{}", stderr(&output));
+}
+
 #[test]
 fn a_server_that_forgets_or_rewrites_what_it_served() {
     let place = counter();
