@@ -85,7 +85,7 @@ pub fn rows(calls: usize, persistent_counter: &str, dir: &Path) -> Result<Vec<Ro
 
 fn loaded(sandbox: &Sandbox, source: &str) -> Result<Realm<OneFile>, Box<dyn Error>> {
     let mut realm = Realm::new(sandbox, Limits::DEFAULT, OneFile::default())?;
-    match realm.load("bench.js", source, NOW_MS)? {
+    match realm.load("bench.js", source, NOW_MS, 7)? {
         Outcome::Value(_) => Ok(realm),
         other => Err(format!("the script does not load: {other:?}").into()),
     }

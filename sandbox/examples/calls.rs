@@ -53,7 +53,7 @@ fn run() {
         exports.sparse = () => { let a = []; a.length = 4294967295; return a.indexOf(1) };
         exports.url = () => new URL('../x?y=1#z', 'http://example.com/a/b/c').href;
     "#;
-    println!("load {:?}", realm.load("x.js", source, 1));
+    println!("load {:?}", realm.load("x.js", source, 1, 1));
     for (method, n) in
         [("increment", 100_000), ("persistent", 100_000), ("fail", 20_000), ("loop", 1), ("fib", 1), ("json", 1), ("fill", 1)]
     {

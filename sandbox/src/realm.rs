@@ -83,7 +83,7 @@ struct Exports {
     memory: Memory,
     stack_pointer: Global,
     buffer: TypedFunc<u32, u32>,
-    load: TypedFunc<(), u64>,
+    load: TypedFunc<u64, u64>,
     call: TypedFunc<u64, u64>,
     eval: TypedFunc<u64, u64>,
     connect: TypedFunc<(), u64>,
@@ -294,8 +294,8 @@ impl<H: Host> Realm<H> {
     }
 
     /// Evaluates a script or an ES module. The value is a JSON array of the method names.
-    pub fn load(&mut self, name: &str, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
-        self.work(&[name, source], now_ms, |exports, store| exports.load.call(store, ()))
+    pub fn load(&mut self, name: &str, source: &str, now_ms: u64, seed: u64) -> Result<Outcome, Fault> {
+        self.work(&[name, source], now_ms, |exports, store| exports.load.call(store, seed))
     }
 
     /// Calls an exported method. `args` is a JSON array, `caller` any JSON: `System.caller.id`.

@@ -69,8 +69,6 @@ pub struct View {
     pub snapshot: Snapshot,
     /// The last transaction that it holds.
     pub txid: TxId,
-    /// The version of the files archive.
-    pub files_version: u64,
 }
 
 /// What is on disk.
@@ -239,7 +237,21 @@ enum Finished {
     Look(oneshot::Sender<View>, Box<View>),
 }
 
+/// Tells the end of the executor, however it comes: a node whose executor is gone must not go on refusing calls.
+struct Ending<'a>(&'a Shared);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.failed.store(true, Relaxed);
+        }
+        self.0.stopping.store(true, Relaxed);
+        self.0.ended.notify_one();
+    }
+}
+
 fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
+    let _ending = Ending(shared);
     let (finished, to_commit) = sync_channel::<Finished>(CHANNEL);
     std::thread::scope(|scope| {
         // The log moves to the committer; the executor has the rest.
@@ -260,8 +272,6 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
             shared.failed.store(true, Relaxed);
         }
     });
-    shared.stopping.store(true, Relaxed);
-    shared.ended.notify_one();
 }
 
 struct Executor<'a> {
@@ -296,11 +306,7 @@ impl Executor<'_> {
                     }
                 }
                 Ok(Work::Look(tell)) => {
-                    let view = View {
-                        snapshot: self.machine.snapshot(),
-                        txid: *self.last,
-                        files_version: self.machine.script().files_version(),
-                    };
+                    let view = View { snapshot: self.machine.snapshot(), txid: *self.last };
                     self.send(Finished::Look(tell, Box::new(view)))?;
                 }
                 Err(RecvTimeoutError::Timeout) => {

@@ -213,9 +213,9 @@ async fn ledger_file(State(backend): State<Backend>, Path(name): Path<String>, Q
         _ => {
             // The chunk was completed since it was listed: its first bytes are those of the complete file.
             match completed(backend.ledger_dir(), &name) {
-                Some((file, end)) => {
+                Some(file) => {
                     path = file;
-                    end
+                    u64::MAX
                 }
                 None => return not_found(),
             }
@@ -246,11 +246,11 @@ async fn ledger_file(State(backend): State<Backend>, Path(name): Path<String>, Q
         .into_response()
 }
 
-/// The complete chunk that an open one has become, and how much of it was the open one's.
-fn completed(dir: &std::path::Path, open: &str) -> Option<(std::path::PathBuf, u64)> {
+/// The complete chunk that an open one has become.
+fn completed(dir: &std::path::Path, open: &str) -> Option<std::path::PathBuf> {
     let prefix = format!("{open}-");
     let name = std::fs::read_dir(dir).ok()?.flatten().find(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))?;
-    Some((name.path(), u64::MAX))
+    Some(name.path())
 }
 
 fn stream(mut receive: mpsc::Receiver<Result<Bytes, std::io::Error>>) -> Body {

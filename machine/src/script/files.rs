@@ -112,11 +112,6 @@ impl Files {
         &mut self.state
     }
 
-    /// How many changes the archive has seen.
-    pub fn version(&self) -> u64 {
-        self.version
-    }
-
     /// Entry `number` of the call log begins.
     pub fn begin(&mut self, number: u64, time_ms: u64) {
         self.number = number;

@@ -60,19 +60,6 @@ impl Script {
         self.has_init
     }
 
-    /// The version of the files archive: how many entries its history has.
-    pub fn files_version(&self) -> u64 {
-        self.files().version()
-    }
-
-    /// SHA-256 of the heap: equal for equal histories.
-    pub fn heap_digest(&self) -> Option<[u8; 32]> {
-        match self.life() {
-            Life::Unborn(_) => None,
-            Life::Realm(realm) => Some(realm.heap_digest()),
-        }
-    }
-
     /// Bytes of the heap.
     pub fn heap_bytes(&self) -> usize {
         match self.life() {
@@ -83,13 +70,6 @@ impl Script {
 
     fn life(&self) -> &Life {
         self.life.as_ref().expect("always there between two methods")
-    }
-
-    fn files(&self) -> &Files {
-        match self.life() {
-            Life::Unborn(files) => files,
-            Life::Realm(realm) => realm.host(),
-        }
     }
 
     fn files_mut(&mut self) -> &mut Files {
@@ -114,7 +94,7 @@ impl Script {
     pub(crate) fn execute(&mut self, number: u64, input: &Input) -> Result<Outcome, Fault> {
         self.files_mut().begin(number, input.time_ms());
         let result = match input {
-            Input::Deploy { code, time_ms, .. } => self.deploy(code, *time_ms)?,
+            Input::Deploy { code, time_ms, seed } => self.deploy(code, *time_ms, *seed)?,
             Input::Init { time_ms, seed } => self.call(INIT, "[]", "null", *time_ms, *seed)?,
             Input::Call(call) if call.method == INIT || !self.methods.contains(&call.method) => {
                 Err(failure("TypeError", format!("{} is no method of this script", call.method)))
@@ -136,7 +116,7 @@ impl Script {
     }
 
     /// A fresh realm for new code. If that does not come up, the old one stays.
-    fn deploy(&mut self, code: &Code, time_ms: u64) -> Result<outcome::Result, Fault> {
+    fn deploy(&mut self, code: &Code, time_ms: u64, seed: u64) -> Result<outcome::Result, Fault> {
         if !sandbox::Limits::from(code.settings).are_allowed() {
             return Ok(Err(failure("RangeError", "The limits are beyond what can be set".into())));
         }
@@ -146,7 +126,7 @@ impl Script {
             Life::Realm(mut realm) => (realm.take_host(), Some(realm)),
         };
         let mut realm = Realm::new(&self.sandbox, code.settings.into(), files)?;
-        let result = result_of(realm.load(&code.name, &code.source, time_ms)?);
+        let result = result_of(realm.load(&code.name, &code.source, time_ms, seed)?);
         if let Ok(json) = &result {
             let mut methods: Vec<String> = serde_json::from_str(json.as_deref().unwrap_or("[]")).unwrap_or_default();
             let count = methods.len();

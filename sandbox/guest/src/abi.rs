@@ -113,10 +113,10 @@ pub extern "C" fn limit(heap_bytes: u32, stack_bytes: u32) {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn load() -> u64 {
+pub extern "C" fn load(seed: u64) -> u64 {
     run(|guest, request| {
         let [name, source] = fields(request);
-        guest.load(text(name), text(source))
+        guest.load(text(name), text(source), seed)
     })
 }
 

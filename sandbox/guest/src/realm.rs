@@ -64,7 +64,8 @@ impl Guest {
     }
 
     /// Evaluates a script, or an ES module if the source is no script, and finds its methods.
-    pub fn load(&self, name: &str, source: &str) -> Outcome {
+    pub fn load(&self, name: &str, source: &str, seed: u64) -> Outcome {
+        self.random.set(seed);
         self.within(|ctx, entry| {
             let namespace = match compile(ctx, name, source)? {
                 Compiled::Script(function) => {
@@ -317,7 +318,6 @@ fn boot<'js>(ctx: &Ctx<'js>, random: &Rc<Cell<u64>>) -> Result<Object<'js>> {
     let state = random.clone();
     native.set("random", Func::new(move || next_random(&state)))?;
     native.set("host", Func::new(host_call))?;
-    native.set("promiseState", Func::new(promise_state))?;
 
     let runtime = Object::new(ctx.clone())?;
     let mut last = Value::new_undefined(ctx.clone());
@@ -337,14 +337,6 @@ fn next_random(state: &Cell<u64>) -> f64 {
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
-}
-
-fn promise_state(promise: Promise<'_>) -> u32 {
-    match promise.state() {
-        PromiseState::Pending => 0,
-        PromiseState::Resolved => 1,
-        PromiseState::Rejected => 2,
-    }
 }
 
 /// `native.host(op, text, data?)`, where `data` is a string or a Uint8Array. The host's first byte says what comes back:
