@@ -9,13 +9,18 @@
 //! certificates that the ledger itself holds, and the last signature. Who knows the service's certificate from
 //! elsewhere pins it; without a pin the audit shows only that the ledger is consistent with itself.
 //!
+//! An audit of the whole ledger begins at the first transaction. Recovery, which has the ledger secret, may begin at a
+//! [`Frontier`]; what it knows then of the transactions before is the tree and the last signature.
+//!
 //! Invariants: after an error the audit is over: every later call returns an error too. Transactions after the last
 //! signature are not yet vouched for by anyone; [`Audit::unsigned`] says how many there are.
 
 use std::collections::BTreeMap;
 
 use crate::cert::{Certificate, CertificateError};
+use crate::frontier::{Frontier, FrontierError};
 use crate::genesis::{NODE_CERTIFICATES_MAP, NODES_INFO_MAP, NodeInfo, SERVICE_INFO_MAP, ServiceInfo};
+use crate::keys::Keys;
 use crate::merkle::Tree;
 use crate::sealer::bound_window;
 use crate::signature::{SINGLETON_KEY, SignatureError, SignatureInfo};
@@ -113,6 +118,15 @@ pub enum AuditErrorKind {
     /// A signature transaction that cannot be read.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A frontier that cannot be read.
+    #[error(transparent)]
+    Frontier(#[from] FrontierError),
+    /// A frontier of other transactions.
+    #[error("the frontier is not that of the transactions before it")]
+    OtherFrontier,
+    /// The time of the service's signature went back.
+    #[error("the signature is older than the signature before it")]
+    Time,
     /// The link to the signature before is wrong.
     #[error("the signature does not name the signature before it")]
     Previous,
@@ -164,6 +178,32 @@ impl Audit {
         Audit { pinned: Some(service), ..Audit::new() }
     }
 
+    /// From a frontier on. `last` is a transaction before, the nearest that is known, and `last_signature` the signature that the
+    /// frontier names. Both come from transactions that the owner of `keys` sealed; the signature is checked here.
+    pub(crate) fn resume(
+        keys: &Keys,
+        frontier: &Frontier,
+        last: Option<TxId>,
+        last_signature: Option<SignatureInfo>,
+    ) -> Result<Audit, AuditErrorKind> {
+        let (service, node) = (keys.service_certificate(), keys.node_certificate());
+        if last_signature.as_ref().map(|signature| signature.txid) != frontier.signature {
+            return Err(Kind::Previous);
+        }
+        let mut audit = Audit {
+            service: Some(service.clone()),
+            tree: Tree::from_frontier(frontier).ok_or(FrontierError)?,
+            last: last.or(frontier.signature),
+            ..Audit::pinned(service.clone())
+        };
+        audit.nodes.insert(node.id().to_owned(), Node { trusted: true, certificate: Some(node.clone()) });
+        if let Some(signature) = &last_signature {
+            audit.verify(signature, audit.trusted(signature)?)?;
+        }
+        audit.last_signature = last_signature;
+        Ok(audit)
+    }
+
     /// The last transaction.
     pub fn last(&self) -> Option<TxId> {
         self.last
@@ -189,6 +229,11 @@ impl Audit {
         self.nodes.get(id).filter(|node| node.trusted)?.certificate.as_ref()
     }
 
+    /// What one needs to go on from the next transaction.
+    pub fn frontier(&self) -> Frontier {
+        self.tree.frontier(self.last_signature.as_ref().map(|signature| signature.txid))
+    }
+
     /// The tree and the last signature, for a sealer that goes on.
     pub(crate) fn into_parts(self) -> (Tree, Option<SignatureInfo>) {
         (self.tree, self.last_signature)
@@ -201,7 +246,21 @@ impl Audit {
 
     /// The same, when the caller has computed the leaf already.
     pub(crate) fn push_leaf(&mut self, transaction: &Transaction, leaf: &Leaf) -> Result<Option<SignatureInfo>, AuditError> {
-        let checked = if self.failed { Err(Kind::AlreadyFailed) } else { self.check(transaction) };
+        self.take(transaction, leaf, true)
+    }
+
+    /// The same, without the two ECDSA signatures of a signature transaction: its root, its node and its links are checked.
+    /// For transactions whose tag was checked already; [`Audit::verify`] makes up for it.
+    pub(crate) fn push_unverified(
+        &mut self,
+        transaction: &Transaction,
+        leaf: &Leaf,
+    ) -> Result<Option<SignatureInfo>, AuditError> {
+        self.take(transaction, leaf, false)
+    }
+
+    fn take(&mut self, transaction: &Transaction, leaf: &Leaf, verify: bool) -> Result<Option<SignatureInfo>, AuditError> {
+        let checked = if self.failed { Err(Kind::AlreadyFailed) } else { self.check(transaction, verify) };
         let signature = checked.map_err(|kind| {
             self.failed = true;
             AuditError { txid: transaction.txid(), kind }
@@ -215,7 +274,23 @@ impl Audit {
         Ok(signature)
     }
 
-    fn check(&mut self, transaction: &Transaction) -> Result<Option<SignatureInfo>, Kind> {
+    /// Checks the node's and the service's signature over a root.
+    pub(crate) fn verify(&self, signature: &SignatureInfo, node: &Certificate) -> Result<(), AuditErrorKind> {
+        if !node.verifies_root(&signature.root, &signature.node_signature) {
+            return Err(Kind::NodeSignature);
+        }
+        let service = self.service.as_ref().ok_or(Kind::NoService)?;
+        if !signature.service_signature.verifies(&signature.root, service) {
+            return Err(Kind::ServiceSignature);
+        }
+        Ok(())
+    }
+
+    fn trusted(&self, signature: &SignatureInfo) -> Result<&Certificate, Kind> {
+        self.trusted_node(&signature.node_id).ok_or_else(|| Kind::UntrustedNode { node: signature.node_id.clone() })
+    }
+
+    fn check(&mut self, transaction: &Transaction, verify: bool) -> Result<Option<SignatureInfo>, Kind> {
         let txid = transaction.txid();
         if txid.seqno != self.tree.size() {
             return Err(Kind::Seqno { expected: self.tree.size() });
@@ -225,9 +300,17 @@ impl Audit {
         }
         let signature = SignatureInfo::read(transaction)?;
         match &signature {
-            Some(signature) => self.check_signature(signature)?,
+            Some(signature) => {
+                let node = self.check_signature(signature)?;
+                if verify {
+                    self.verify(signature, node)?;
+                }
+            }
             None if transaction.ends_chunk() => return Err(Kind::EndOfChunk),
-            None => self.take_governance(transaction.public())?,
+            None => {
+                self.check_frontier(transaction.public())?;
+                self.take_governance(transaction.public())?;
+            }
         }
         if self.service.is_none() {
             return Err(Kind::NoService);
@@ -235,23 +318,26 @@ impl Audit {
         Ok(signature)
     }
 
-    fn check_signature(&self, signature: &SignatureInfo) -> Result<(), Kind> {
+    /// A frontier must be ours. A signature transaction has none, because it writes nothing but signatures.
+    fn check_frontier(&self, writes: &WriteSet) -> Result<(), Kind> {
+        match Frontier::read(writes)? {
+            Some(frontier) if frontier != self.frontier() => Err(Kind::OtherFrontier),
+            _ => Ok(()),
+        }
+    }
+
+    /// Checks all but the signatures themselves. Returns the node that should have signed.
+    fn check_signature(&self, signature: &SignatureInfo) -> Result<&Certificate, Kind> {
         if signature.previous != self.last_signature.as_ref().map(|previous| previous.txid) {
             return Err(Kind::Previous);
         }
         if signature.root != self.tree.root() {
             return Err(Kind::Root);
         }
-        let untrusted = || Kind::UntrustedNode { node: signature.node_id.clone() };
-        let node = self.trusted_node(&signature.node_id).ok_or_else(untrusted)?;
-        if !node.verifies_root(&signature.root, &signature.node_signature) {
-            return Err(Kind::NodeSignature);
+        if self.last_signature.as_ref().is_some_and(|last| signature.signed_at_s() < last.signed_at_s()) {
+            return Err(Kind::Time);
         }
-        let service = self.service.as_ref().ok_or(Kind::NoService)?;
-        if !signature.service_signature.verifies(&signature.root, service) {
-            return Err(Kind::ServiceSignature);
-        }
-        Ok(())
+        self.trusted(signature)
     }
 
     fn take_governance(&mut self, writes: &WriteSet) -> Result<(), Kind> {
@@ -334,4 +420,60 @@ fn rows<'a>(map: &'a MapWrites, name: &'static str) -> impl Iterator<Item = (Res
 
 fn json<T: serde::de::DeserializeOwned>(row: &[u8], map: &'static str) -> Result<T, Kind> {
     serde_json::from_slice(row).map_err(|_| Kind::Governance { map })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cose;
+    use crate::sealer::Sealer;
+    use crate::transaction;
+    use std::sync::Arc;
+
+    /// The sealer would not write such a signature.
+    #[test]
+    fn a_signature_that_is_older_than_the_one_before() {
+        let keys = Arc::new(Keys::generate("Service", "node0", 0, 1 << 32).unwrap());
+        let mut sealer = Sealer::new(&keys, 2).unwrap();
+        let mut first = WriteSet::new();
+        crate::genesis::genesis(&mut first, &keys);
+        let mut audit = Audit::new();
+        for sealed in [sealer.seal(&first, None).unwrap(), sealer.sign(1000, false).unwrap()] {
+            audit.push(&Transaction::parse(&sealed.raw).unwrap()).unwrap();
+        }
+        for (time_s, expected) in [(999, Err(Kind::Time)), (1000, Ok(())), (1001, Ok(()))] {
+            let (txid, root) = (sealer.next(), audit.tree.root());
+            let (service, node) = (keys.service_certificate(), keys.node_certificate());
+            let sign = |message: &[u8]| keys.service_sign(message);
+            let info = SignatureInfo {
+                txid,
+                previous: audit.last_signature().map(|signature| signature.txid),
+                root,
+                node_id: node.id().to_owned(),
+                node_signature: keys.node_sign(&root).unwrap(),
+                service_signature: cose::Signature::create(txid, time_s, service.name(), service, &root, sign).unwrap(),
+                ends_chunk: false,
+            };
+            let (raw, _) = transaction::encode(txid, 0, &info.write_set(), [0; 32], keys.secret()).unwrap();
+            let pushed = audit.clone().push(&Transaction::parse(&raw).unwrap());
+            assert_eq!(pushed.map(|_| ()).map_err(|error| error.kind), expected, "{time_s}");
+        }
+    }
+
+    #[test]
+    fn a_signature_transaction_carries_no_frontier() {
+        let keys = Arc::new(Keys::generate("Service", "node0", 0, 1 << 32).unwrap());
+        let mut sealer = Sealer::new(&keys, 2).unwrap();
+        let mut first = WriteSet::new();
+        crate::genesis::genesis(&mut first, &keys);
+        let mut audit = Audit::new();
+        audit.push(&Transaction::parse(&sealer.seal(&first, None).unwrap().raw).unwrap()).unwrap();
+        let (txid, frontier) = (sealer.next(), sealer.frontier());
+        sealer.sign(1000, false).unwrap();
+        let mut writes = sealer.last_signature().unwrap().write_set();
+        frontier.write(&mut writes);
+        let (raw, _) = transaction::encode(txid, 0, &writes, [0; 32], keys.secret()).unwrap();
+        let error = audit.push(&Transaction::parse(&raw).unwrap()).unwrap_err();
+        assert_eq!(error.kind, Kind::Signature(SignatureError::Maps));
+    }
 }

@@ -11,20 +11,25 @@
 //!                               2: [[is left, hash], …]} >> ]}}
 //! ```
 //!
-//! Invariant: [`Signature::parse`] accepts only the bytes that [`Signature::encode`] writes.
+//! Invariant: [`Signature::parse`] and [`Receipt::parse`] accept only the bytes that [`Signature::encode`] and
+//! [`Receipt::encode`] write.
 
 use coset::cbor::Value;
 use coset::{CborSerializable, CoseSign1, CoseSign1Builder, Header, HeaderBuilder, Label, TaggedCborSerializable, iana};
 
 use crate::cert::Certificate;
 use crate::hex;
-use crate::merkle::{Hash, Step};
+use crate::merkle::{Hash, PATH_MAX_STEPS, Step, fold};
+use crate::secret::sha256;
+use crate::transaction::leaf_digest;
 use crate::txid::TxId;
 
 /// What a signature of a ledger is about, in the words of RFC 8392.
 const SUBJECT: &str = "ledger.signature";
 /// Longest message with a signature.
 pub const COSE_MAX_BYTES: usize = 4096;
+/// Longest receipt: a signature, a leaf, and [`PATH_MAX_STEPS`] steps of 37 bytes.
+pub const COSE_RECEIPT_MAX_BYTES: usize = COSE_MAX_BYTES + 512 + PATH_MAX_STEPS * 37;
 
 const CWT_CLAIMS: i64 = 15;
 const CWT_ISSUER: i64 = 1;
@@ -58,12 +63,19 @@ pub struct Signature {
     pub signature: Vec<u8>,
 }
 
-/// What a COSE receipt proves: these parts are a leaf of the tree with the signed root.
-pub(crate) struct Proof<'a> {
-    pub(crate) write_set_digest: &'a Hash,
-    pub(crate) commit_evidence: &'a str,
-    pub(crate) claims_digest: &'a Hash,
-    pub(crate) path: &'a [Step],
+/// A receipt as a COSE message: the service's signature over a root, and the path from a leaf to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The signature.
+    pub signature: Signature,
+    /// SHA-256 of all bytes of the transaction.
+    pub write_set_digest: Hash,
+    /// Text that holds its name, and that only the service could make.
+    pub commit_evidence: String,
+    /// What the application claims, zeros when it claims nothing.
+    pub claims_digest: Hash,
+    /// From the leaf to the root.
+    pub path: Vec<Step>,
 }
 
 impl Signature {
@@ -93,19 +105,21 @@ impl Signature {
         self.message().to_tagged_vec().expect("a message of our own making has an encoding")
     }
 
-    /// The message as a receipt.
-    pub(crate) fn encode_receipt(&self, proof: &Proof<'_>) -> Vec<u8> {
-        let mut message = self.message();
-        message.unprotected.rest.push((Label::Int(VERIFIABLE_DATA_PROOFS), proof.value()));
-        message.to_tagged_vec().expect("a message of our own making has an encoding")
-    }
-
     /// Reads the message of a signature transaction.
     pub fn parse(bytes: &[u8]) -> Result<Signature, CoseError> {
         if bytes.len() > COSE_MAX_BYTES {
             return Err(CoseError);
         }
         let message = CoseSign1::from_tagged_slice(bytes).map_err(|_| CoseError)?;
+        let signature = Signature::read(&message)?;
+        if signature.encode() != bytes {
+            return Err(CoseError);
+        }
+        Ok(signature)
+    }
+
+    /// What the message says, whatever its encoding.
+    fn read(message: &CoseSign1) -> Result<Signature, CoseError> {
         let header = &message.protected.header;
         let claims = map(find(header, &Label::Int(CWT_CLAIMS))?)?;
         let ccf = map(find(header, &Label::Text(CCF_CLAIMS.to_owned()))?)?;
@@ -116,7 +130,7 @@ impl Signature {
             key_id: String::from_utf8(header.key_id.clone()).map_err(|_| CoseError)?,
             signature: message.signature.clone(),
         };
-        if hex::decode::<32>(&signature.key_id).is_none() || signature.encode() != bytes {
+        if hex::decode::<32>(&signature.key_id).is_none() {
             return Err(CoseError);
         }
         Ok(signature)
@@ -140,11 +154,69 @@ impl Signature {
     }
 }
 
-impl Proof<'_> {
-    fn value(&self) -> Value {
+impl Receipt {
+    /// The leaf of the transaction.
+    pub fn leaf(&self) -> Hash {
+        leaf_digest(&self.write_set_digest, &sha256(self.commit_evidence.as_bytes()), &self.claims_digest)
+    }
+
+    /// The root that the receipt leads to.
+    pub fn root(&self) -> Hash {
+        fold(self.leaf(), &self.path)
+    }
+
+    /// True when the service signed the root that the receipt leads to.
+    pub fn verifies(&self, service: &Certificate) -> bool {
+        self.signature.verifies(&self.root(), service)
+    }
+
+    /// The message.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = self.signature.message();
+        message.unprotected.rest.push((Label::Int(VERIFIABLE_DATA_PROOFS), self.proofs()));
+        message.to_tagged_vec().expect("a message of our own making has an encoding")
+    }
+
+    /// Reads a message, which must be in its one encoding. This does not check the receipt.
+    pub fn parse(bytes: &[u8]) -> Result<Receipt, CoseError> {
+        if bytes.len() > COSE_RECEIPT_MAX_BYTES {
+            return Err(CoseError);
+        }
+        let message = CoseSign1::from_tagged_slice(bytes).map_err(|_| CoseError)?;
+        let proofs = map(find(&message.unprotected, &Label::Int(VERIFIABLE_DATA_PROOFS))?)?;
+        let [Value::Bytes(proof)] = list(entry(proofs, &Value::from(INCLUSION_PROOFS))?)? else {
+            return Err(CoseError);
+        };
+        let proof = Value::from_slice(proof).map_err(|_| CoseError)?;
+        let proof = map(&proof)?;
+        let [write_set_digest, commit_evidence, claims_digest] = list(entry(proof, &Value::from(PROOF_LEAF))?)? else {
+            return Err(CoseError);
+        };
+        let path = list(entry(proof, &Value::from(PROOF_PATH))?)?;
+        if path.len() > PATH_MAX_STEPS {
+            return Err(CoseError);
+        }
+        let step = |step: &Value| match list(step)? {
+            [Value::Bool(left), sibling] => Ok(Step { left: *left, hash: hash(sibling)? }),
+            _ => Err(CoseError),
+        };
+        let receipt = Receipt {
+            signature: Signature::read(&message)?,
+            write_set_digest: hash(write_set_digest)?,
+            commit_evidence: text(commit_evidence)?.to_owned(),
+            claims_digest: hash(claims_digest)?,
+            path: path.iter().map(step).collect::<Result<_, _>>()?,
+        };
+        if receipt.encode() != bytes {
+            return Err(CoseError);
+        }
+        Ok(receipt)
+    }
+
+    fn proofs(&self) -> Value {
         let leaf = vec![
             Value::Bytes(self.write_set_digest.to_vec()),
-            Value::from(self.commit_evidence),
+            Value::from(self.commit_evidence.as_str()),
             Value::Bytes(self.claims_digest.to_vec()),
         ];
         let step = |step: &Step| Value::Array(vec![Value::Bool(step.left), Value::Bytes(step.hash.to_vec())]);
@@ -167,6 +239,14 @@ fn entry<'a>(map: &'a [(Value, Value)], key: &Value) -> Result<&'a Value, CoseEr
 
 fn map(value: &Value) -> Result<&[(Value, Value)], CoseError> {
     value.as_map().map(Vec::as_slice).ok_or(CoseError)
+}
+
+fn list(value: &Value) -> Result<&[Value], CoseError> {
+    value.as_array().map(Vec::as_slice).ok_or(CoseError)
+}
+
+fn hash(value: &Value) -> Result<Hash, CoseError> {
+    value.as_bytes().and_then(|bytes| bytes.as_slice().try_into().ok()).ok_or(CoseError)
 }
 
 fn text(value: &Value) -> Result<&str, CoseError> {

@@ -1,7 +1,7 @@
 //! Lower-case hexadecimal, the only spelling that the format knows.
 
 /// Appends the digits of `bytes` to `out`.
-pub(crate) fn push(out: &mut String, bytes: &[u8]) {
+pub fn push(out: &mut String, bytes: &[u8]) {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
     for byte in bytes {
         out.push(DIGITS[usize::from(byte >> 4)] as char);
@@ -10,14 +10,14 @@ pub(crate) fn push(out: &mut String, bytes: &[u8]) {
 }
 
 /// The digits of `bytes`.
-pub(crate) fn encode(bytes: &[u8]) -> String {
+pub fn encode(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len() * 2);
     push(&mut out, bytes);
     out
 }
 
 /// Reads exactly `N` bytes; upper-case digits are refused.
-pub(crate) fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
+pub fn decode<const N: usize>(text: &str) -> Option<[u8; N]> {
     let digits = text.as_bytes();
     if digits.len() != N * 2 {
         return None;

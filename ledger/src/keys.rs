@@ -7,6 +7,7 @@
 //!   node_cert.pem       signed by the service
 //!   node_key.pem        PKCS#8, mode 0600; signs roots (ECDSA)
 //!   ledger_secret       64 hex digits and a line feed, mode 0600
+//!   chance              the same: the secret key of `chance`
 //! ```
 //!
 //! Invariants: the folder appears complete or not at all; keys are never overwritten; [`Keys::load`] accepts only keys
@@ -26,6 +27,7 @@ use aws_lc_rs::signature::{ECDSA_P384_SHA384_ASN1_SIGNING, ECDSA_P384_SHA384_FIX
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyUsagePurpose};
 
 use crate::cert::{Certificate, CertificateError, encode_pem};
+use crate::chance::{CHANCE_SECRET_BYTES, ChanceKey};
 use crate::hex;
 use crate::merkle::Hash;
 use crate::secret::{LedgerSecret, SECRET_BYTES};
@@ -35,6 +37,7 @@ const SERVICE_KEY: &str = "service_key.pem";
 const NODE_CERT: &str = "node_cert.pem";
 const NODE_KEY: &str = "node_key.pem";
 const SECRET: &str = "ledger_secret";
+const CHANCE: &str = "chance";
 /// Longest file of the folder.
 const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Longest name of a service or node, as X.520 has it.
@@ -49,6 +52,7 @@ pub struct Keys {
     node_pkcs8: Vec<u8>,
     node_certificate: Certificate,
     secret: LedgerSecret,
+    chance: ChanceKey,
     random: SystemRandom,
 }
 
@@ -117,12 +121,16 @@ impl Keys {
         let node_der = node_params.signed_by(&node, &issuer).map_err(failed)?;
         let mut secret = [0; SECRET_BYTES];
         fill(&mut secret).map_err(|_| KeyError::Generate("no randomness".to_owned()))?;
+        let mut chance = [0; CHANCE_SECRET_BYTES];
+        fill(&mut chance).map_err(|_| KeyError::Generate("no randomness".to_owned()))?;
+        let chance = ChanceKey::from_randomness(&chance).map_err(|e| KeyError::Generate(e.to_string()))?;
         Keys::assemble(
             service.serialize_der(),
             &encode_pem("CERTIFICATE", service_der.der()),
             node.serialize_der(),
             &encode_pem("CERTIFICATE", node_der.der()),
             secret,
+            chance,
         )
     }
 
@@ -146,10 +154,15 @@ impl Keys {
             }
             Ok(parsed.into_contents())
         };
-        let secret = read(SECRET)?;
-        let secret = secret.strip_suffix('\n').and_then(hex::decode);
-        let secret = secret.ok_or(KeyError::Malformed { file: SECRET, reason: "not 64 hex digits and a line feed" })?;
-        Keys::assemble(key(SERVICE_KEY)?, &read(SERVICE_CERT)?, key(NODE_KEY)?, &read(NODE_CERT)?, secret)
+        let digits = |file: &'static str| {
+            let text = read(file)?;
+            let bytes = text.strip_suffix('\n').and_then(hex::decode::<32>);
+            bytes.ok_or(KeyError::Malformed { file, reason: "not 64 hex digits and a line feed" })
+        };
+        let chance = ChanceKey::from_bytes(&digits(CHANCE)?);
+        let chance = chance.map_err(|_| KeyError::Malformed { file: CHANCE, reason: "not a secret key of BLS12-381" })?;
+        let secret = digits(SECRET)?;
+        Keys::assemble(key(SERVICE_KEY)?, &read(SERVICE_CERT)?, key(NODE_KEY)?, &read(NODE_CERT)?, secret, chance)
     }
 
     /// Writes a folder that does not exist yet, or is empty.
@@ -166,12 +179,14 @@ impl Keys {
         }
         fs::DirBuilder::new().mode(0o700).create(&partial).map_err(io(&partial))?;
         let secret = hex::encode(self.secret.raw()) + "\n";
+        let chance = hex::encode(&self.chance.to_bytes()) + "\n";
         for (file, text) in [
             (SERVICE_CERT, self.service_certificate.pem()),
             (SERVICE_KEY, &encode_pem("PRIVATE KEY", &self.service_pkcs8)),
             (NODE_CERT, self.node_certificate.pem()),
             (NODE_KEY, &encode_pem("PRIVATE KEY", &self.node_pkcs8)),
             (SECRET, &secret),
+            (CHANCE, &chance),
         ] {
             let path = partial.join(file);
             let mut out = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(io(&path))?;
@@ -201,6 +216,12 @@ impl Keys {
         &self.secret
     }
 
+    /// The key whose signatures are the service's random numbers. Nothing of the ledger alone says which key that should
+    /// be: the application names its public key in the first transaction, and compares.
+    pub fn chance(&self) -> &ChanceKey {
+        &self.chance
+    }
+
     /// The node's ECDSA signature over a root, in DER, where the root stands in for the hash of a message.
     ///
     /// ECDSA takes a hash as a number. The library signs P-384 only with hashes of 48 bytes, so the 32 bytes are
@@ -223,6 +244,7 @@ impl Keys {
         node_pkcs8: Vec<u8>,
         node_pem: &str,
         secret: [u8; SECRET_BYTES],
+        chance: ChanceKey,
     ) -> Result<Keys, KeyError> {
         let certificate = |file, text| Certificate::from_pem(text).map_err(|source| KeyError::Certificate { file, source });
         let malformed = |file, reason| KeyError::Malformed { file, reason };
@@ -259,6 +281,7 @@ impl Keys {
             node_pkcs8,
             node_certificate,
             secret: LedgerSecret::new(secret),
+            chance,
             random: SystemRandom::new(),
         })
     }

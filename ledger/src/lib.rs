@@ -22,17 +22,23 @@
 //!
 //! - It knows no JavaScript, no runtime, no thread and no clock; time and views are arguments. Randomness is used in
 //!   [`Keys::generate`] and in ECDSA signatures, nowhere else.
+//! - Two kinds of signatures have nothing to do with the ledger's own: those of [`chance`] and of [`caller`]. Both are
+//!   functions of key and message.
 //! - Only [`storage`] touches files, behind a trait small enough that a test can crash it after each operation.
 //! - One value has one encoding. What would not re-encode to the same bytes is refused.
 //! - Memory per transaction is bounded: auditor and sealer keep a window of the tree.
-//! - Nothing on disk is changed before everything on disk has been read and found good.
+//! - What a restart reads does not grow with the ledger, when the application writes a [`Frontier`] now and then.
+//! - Nothing on disk is changed before everything that a recovery reads was found good.
 
 pub mod audit;
+pub mod caller;
 pub mod cert;
+pub mod chance;
 pub mod chunk;
 pub mod cose;
+pub mod frontier;
 pub mod genesis;
-mod hex;
+pub mod hex;
 pub mod keys;
 pub mod log;
 pub mod merkle;
@@ -48,16 +54,19 @@ pub mod txid;
 pub mod write_set;
 
 pub use audit::{Audit, AuditError};
+pub use caller::CallerKey;
 pub use cert::Certificate;
+pub use chance::{ChanceKey, ChancePublicKey};
+pub use frontier::{FRONTIER_MAP, Frontier};
 pub use genesis::{ServiceStatus, genesis, service_info};
 pub use keys::{KeyError, Keys};
 pub use log::{Log, LogError};
 pub use merkle::Hash;
 pub use reader::{Located, ReadError, Reader, Torn};
-pub use receipt::{Receipt, ReceiptError};
-pub use recover::{RecoverError, Recovery, recover, recover_with};
+pub use receipt::{Receipt, ReceiptError, SavedReceipt};
+pub use recover::{Checkpoint, Found, RecoverError, Recovery, find, recover, recover_with};
 pub use sealer::{SealError, Sealed, Sealer};
-pub use secret::LedgerSecret;
+pub use secret::{LedgerSecret, sha256};
 pub use signature::SignatureInfo;
 pub use storage::{Dir, Storage};
 pub use transaction::{CodecError, Leaf, Transaction};

@@ -15,6 +15,9 @@
 
 use crate::secret::sha256;
 
+/// Longest path: a tree has fewer than 2^63 leaves.
+pub const PATH_MAX_STEPS: usize = 63;
+
 /// A SHA-256.
 pub type Hash = [u8; 32];
 
@@ -145,6 +148,27 @@ impl Tree {
         hash.expect("a range is not empty")
     }
 
+    /// The complete nodes that the leaves fall into, one per set bit of the size, from the widest on the left to the
+    /// narrowest on the right. All that comes after can be hashed with these.
+    pub fn peaks(&self) -> Vec<Hash> {
+        let widths = (0..self.levels.len()).rev().filter(|k| self.size >> k & 1 == 1);
+        widths.map(|k| self.node(k, (self.size >> k) - 1)).collect()
+    }
+
+    /// A tree of so many leaves, with an empty window. `None` unless there is one peak per set bit of the size.
+    pub(crate) fn from_peaks(size: u64, peaks: &[Hash]) -> Option<Tree> {
+        if peaks.len() != size.count_ones() as usize || size == 0 {
+            return None;
+        }
+        let mut rest = peaks.iter().rev();
+        let level = |k: u32| {
+            let nodes: Vec<Hash> = if size >> k & 1 == 1 { rest.next().copied().into_iter().collect() } else { Vec::new() };
+            Level { base: (size >> k) & !1, nodes }
+        };
+        let levels = (0..=size.ilog2()).map(level).collect();
+        Some(Tree { size, window: size, levels })
+    }
+
     fn node(&self, k: usize, index: u64) -> Hash {
         let level = &self.levels[k];
         level.nodes[(index - level.base) as usize]
@@ -205,6 +229,32 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_tree_goes_on_from_its_peaks() {
+        const SIZE_MAX: u64 = 140;
+        let leaves: Vec<Hash> = (0..SIZE_MAX).map(leaf).collect();
+        let mut whole = Tree::new();
+        for size in 1..SIZE_MAX {
+            let mut edge = whole.clone();
+            edge.forget_before(size);
+            let mut tree = Tree::from_peaks(size, &whole.peaks()).unwrap();
+            assert_eq!((tree.peaks(), tree.root()), (whole.peaks(), whole.root()));
+            assert_eq!(tree, edge, "{size}");
+            for i in size..SIZE_MAX {
+                assert_eq!(tree.path(i - 1, i).is_some(), i > size);
+                tree.push(leaf(i));
+                assert_eq!(tree.root(), naive(&leaves[..=i as usize]), "{size} to {i}");
+            }
+            for i in size..SIZE_MAX {
+                assert_eq!(fold(leaf(i), &tree.path(i, SIZE_MAX).unwrap()), naive(&leaves));
+            }
+            whole.push(leaf(size));
+        }
+        assert_eq!(Tree::from_peaks(0, &[]), None);
+        assert_eq!(Tree::from_peaks(3, &[[0; 32]]), None);
+        assert_eq!(Tree::from_peaks(4, &[[0; 32]; 2]), None);
     }
 
     #[test]

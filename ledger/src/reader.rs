@@ -10,9 +10,9 @@
 use std::io;
 use std::sync::Arc;
 
-use crate::chunk::{CHUNK_HEADER_BYTES, Chunk, ChunkError, ChunkName};
+use crate::chunk::{CHUNK_HEADER_BYTES, CHUNK_MAX_BYTES, Chunk, ChunkError, ChunkName};
 use crate::storage::Storage;
-use crate::transaction::{CodecError, Transaction, peek_txid};
+use crate::transaction::{CodecError, TRANSACTION_MAX_BYTES, Transaction, peek_txid};
 use crate::txid::TxId;
 
 /// Iterates over the transactions of a ledger.
@@ -134,42 +134,22 @@ impl<'a, S: Storage> Reader<'a, S> {
 
     /// From a transaction. The chunks before its own are not read.
     pub fn open_at(storage: &'a S, seqno: u64) -> Result<Reader<'a, S>, ReadError> {
-        let io = |source| ReadError::Io { file: String::new(), source };
-        let mut chunks = Vec::new();
-        for file in storage.list().map_err(io)? {
-            match ChunkName::parse(&file) {
-                None => {}
-                Some(Ok(name)) => chunks.push(name),
-                Some(Err(_)) => return Err(ReadError::Name { file }),
-            }
-        }
-        chunks.sort_unstable_by_key(|name| (name.first, name.last.is_none(), name.last));
-        let mut expected = 1;
-        for (index, name) in chunks.iter().enumerate() {
-            let file = || name.to_string();
-            if name.first > expected {
-                return Err(ReadError::Missing { file: file(), expected });
-            }
-            if name.first < expected {
-                return Err(ReadError::Overlap { file: file(), expected });
-            }
-            match name.last {
-                Some(last) => expected = last + 1,
-                None if index + 1 < chunks.len() => {
-                    return Err(ReadError::OpenInside { file: file() });
-                }
-                None => {}
-            }
-        }
+        let chunks = list_chunks(storage)?;
+        let end = chunks.last().map_or(1, |name| name.last.map_or(name.first, |last| last + 1));
         let keep = |name: &ChunkName| name.last.is_none_or(|last| last >= seqno);
         let chunks: Vec<ChunkName> = chunks.into_iter().filter(keep).collect();
-        let first = chunks.first().map_or(expected, |name| name.first);
+        let first = chunks.first().map_or(end, |name| name.first);
         let mut reader =
             Reader { storage, chunks: chunks.into_iter(), current: None, last_chunk: None, next_seqno: first, failed: false };
         if seqno > first {
             reader.skip_to(seqno)?;
         }
         Ok(reader)
+    }
+
+    /// The number of the transaction that comes next.
+    pub(crate) fn next_seqno(&self) -> u64 {
+        self.next_seqno
     }
 
     /// True when nothing is left to read, not even an open chunk without transactions.
@@ -211,11 +191,7 @@ impl<'a, S: Storage> Reader<'a, S> {
         let Some(name) = self.chunks.next() else {
             return Ok(None);
         };
-        let file = name.to_string();
-        let bytes = self.storage.read(&file).map_err(|source| ReadError::Io { file: file.clone(), source })?;
-        let chunk = Chunk::new(name, bytes);
-        let chunk = chunk.map_err(|(offset, source)| ReadError::Chunk { file: file.into(), offset, source })?;
-        Ok(Some((chunk, 0)))
+        Ok(Some((load_chunk(self.storage, name)?, 0)))
     }
 
     fn read(&mut self) -> Result<Option<Located>, ReadError> {
@@ -230,20 +206,103 @@ impl<'a, S: Storage> Reader<'a, S> {
                 self.last_chunk = self.current.take().map(|(chunk, _)| chunk);
                 continue;
             };
-            let file = Arc::clone(&chunk.file);
-            let expected = self.next_seqno;
-            let parsed = Transaction::parse(raw);
-            let transaction =
-                parsed.map_err(|source| ReadError::Codec { file: file.clone(), offset, seqno: expected, source })?;
-            let found = transaction.txid().seqno;
-            if found != expected {
-                return Err(ReadError::Seqno { file, offset, expected, found });
-            }
+            let located = Located::parse(&chunk.file, offset, self.next_seqno, raw.to_vec())?;
             *index += 1;
             self.next_seqno += 1;
-            return Ok(Some(Located { file, offset, transaction }));
+            return Ok(Some(located));
         }
     }
+}
+
+impl Located {
+    /// Reads the transaction that should stand at a place.
+    pub(crate) fn parse(file: &Arc<str>, offset: u64, expected: u64, raw: Vec<u8>) -> Result<Located, ReadError> {
+        let file = Arc::clone(file);
+        let codec = |source| ReadError::Codec { file: Arc::clone(&file), offset, seqno: expected, source };
+        let transaction = Transaction::from_raw(raw).map_err(codec)?;
+        let found = transaction.txid().seqno;
+        if found != expected {
+            return Err(ReadError::Seqno { file, offset, expected, found });
+        }
+        Ok(Located { file, offset, transaction })
+    }
+}
+
+/// The chunks of a folder, in order, without gap or overlap. No file is opened.
+pub(crate) fn list_chunks<S: Storage>(storage: &S) -> Result<Vec<ChunkName>, ReadError> {
+    let io = |source| ReadError::Io { file: String::new(), source };
+    let mut chunks = Vec::new();
+    for file in storage.list().map_err(io)? {
+        match ChunkName::parse(&file) {
+            None => {}
+            Some(Ok(name)) => chunks.push(name),
+            Some(Err(_)) => return Err(ReadError::Name { file }),
+        }
+    }
+    chunks.sort_unstable_by_key(|name| (name.first, name.last.is_none(), name.last));
+    let mut expected = 1;
+    for (index, name) in chunks.iter().enumerate() {
+        let file = || name.to_string();
+        if name.first > expected {
+            return Err(ReadError::Missing { file: file(), expected });
+        }
+        if name.first < expected {
+            return Err(ReadError::Overlap { file: file(), expected });
+        }
+        match name.last {
+            Some(last) => expected = last + 1,
+            None if index + 1 < chunks.len() => {
+                return Err(ReadError::OpenInside { file: file() });
+            }
+            None => {}
+        }
+    }
+    Ok(chunks)
+}
+
+/// Reads a chunk and cuts it.
+pub(crate) fn load_chunk<S: Storage>(storage: &S, name: ChunkName) -> Result<Chunk, ReadError> {
+    let file = name.to_string();
+    let bytes = storage.read(&file).map_err(|source| ReadError::Io { file: file.clone(), source })?;
+    Chunk::new(name, bytes).map_err(|(offset, source)| ReadError::Chunk { file: file.into(), offset, source })
+}
+
+/// Reads one transaction. Of a complete chunk it reads nothing else but the header and a line of the table, and does not
+/// check the rest. `None` when there is no such transaction.
+pub(crate) fn read_one<S: Storage>(storage: &S, chunks: &[ChunkName], seqno: u64) -> Result<Option<Located>, ReadError> {
+    let holds = |name: &&ChunkName| name.first <= seqno && name.last.is_none_or(|last| seqno <= last);
+    let Some(name) = chunks.iter().find(holds) else {
+        return Ok(None);
+    };
+    let index = seqno - name.first;
+    let file: Arc<str> = name.to_string().into();
+    let Some(last) = name.last else {
+        let chunk = load_chunk(storage, *name)?;
+        let raw = chunk.transaction(index as usize);
+        return raw.map(|(offset, raw)| Located::parse(&file, offset, seqno, raw.to_vec())).transpose();
+    };
+    let read = |offset: u64, len: usize| {
+        let bytes = storage.read_at(&file, offset, len).map_err(|source| ReadError::Io { file: file.to_string(), source })?;
+        let cut = || ReadError::Chunk { file: Arc::clone(&file), offset, source: ChunkError::Cut };
+        if bytes.len() == len { Ok(bytes) } else { Err(cut()) }
+    };
+    let chunk_error = |offset, source| ReadError::Chunk { file: Arc::clone(&file), offset, source };
+    let header = read(0, CHUNK_HEADER_BYTES)?;
+    let table = header.first_chunk().map_or(0, |header| u64::from_le_bytes(*header));
+    if !(CHUNK_HEADER_BYTES as u64..=CHUNK_MAX_BYTES).contains(&table) {
+        return Err(chunk_error(0, ChunkError::Header));
+    }
+    let line = |index: u64| {
+        let bytes = read(table + 4 * index, 4)?;
+        Ok(u64::from(bytes.first_chunk().map_or(0, |position| u32::from_le_bytes(*position))))
+    };
+    let start = line(index)?;
+    let end = if seqno == last { table } else { line(index + 1)? };
+    let room = CHUNK_HEADER_BYTES as u64 <= start && start < end && end <= table;
+    if !room || end - start > TRANSACTION_MAX_BYTES as u64 {
+        return Err(chunk_error(table + 4 * index, ChunkError::Table));
+    }
+    Located::parse(&file, start, seqno, read(start, (end - start) as usize)?).map(Some)
 }
 
 impl<S: Storage> Iterator for Reader<'_, S> {

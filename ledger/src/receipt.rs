@@ -8,7 +8,8 @@
 //! ```
 //!
 //! Two forms are written: the JSON of CCF's HTTP interface, with the node's signature, and a COSE message with the
-//! service's own. The receipt of a signature transaction holds the root itself in place of the left side.
+//! service's own. The receipt of a signature transaction holds the root itself in place of the left side. [`saved`] is
+//! both forms in one file, together with what the transaction says.
 //!
 //! Invariant: [`Receipt::verify`] believes nothing in the receipt that it has not derived from the service's
 //! certificate.
@@ -17,23 +18,26 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Audit, AuditError};
+use crate::audit::AuditError;
 use crate::cert::{Certificate, CertificateError};
 use crate::cose;
 use crate::hex;
 use crate::keys::Keys;
-use crate::merkle::{Hash, Step, Tree, fold};
-use crate::reader::{ReadError, Reader};
+use crate::merkle::{Hash, PATH_MAX_STEPS, Step, Tree, fold};
+use crate::reader::ReadError;
+use crate::recover::{RecoverError, audit_at};
 use crate::secret::{LedgerSecret, sha256};
 use crate::signature::SignatureInfo;
 use crate::storage::Storage;
 use crate::transaction::{Leaf, leaf_digest};
 use crate::txid::TxId;
 
+pub mod saved;
+
+pub use saved::SavedReceipt;
+
 /// Longest receipt in JSON.
 pub const RECEIPT_MAX_BYTES: usize = 64 * 1024;
-/// Longest path: a tree has fewer than 2^63 leaves.
-pub const PATH_MAX_STEPS: usize = 63;
 
 /// Shows that a transaction is in the ledger of a service.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +85,29 @@ pub enum ReceiptError {
     /// The path is not in memory any more; [`from_ledger`] finds it.
     #[error("the transaction is too old to have its path in memory")]
     NotInWindow,
+    /// There is nothing to save: no transaction, or no signature of the service.
+    #[error("only the receipt of a transaction, with the service's signature, can be saved")]
+    Incomplete,
+    /// Neither the receipt nor the caller names a service.
+    #[error("the receipt does not hold the certificate of its service, and no other was given")]
+    NoService,
+    /// The service is another one.
+    #[error("the receipt is of another service")]
+    OtherService,
+    /// The name beside the receipt is not the one in it.
+    #[error("the receipt is of transaction {found}, not of {named}")]
+    TransactionId {
+        /// What stands beside it.
+        named: TxId,
+        /// What it shows.
+        found: TxId,
+    },
+    /// The record is not what the transaction claims.
+    #[error("the record is not the one that the transaction claims")]
+    Record,
+    /// The two forms of the receipt differ.
+    #[error("the COSE receipt is not of the same transaction, path and root")]
+    Cose,
     /// Not a receipt.
     #[error("not a receipt: {0}")]
     Malformed(&'static str),
@@ -99,6 +126,9 @@ pub enum ReceiptError {
     /// The ledger is broken.
     #[error(transparent)]
     Audit(#[from] AuditError),
+    /// The ledger is broken, or not one of these keys.
+    #[error(transparent)]
+    Ledger(Box<RecoverError>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -160,13 +190,21 @@ impl Receipt {
         }
     }
 
+    /// The leaf of the transaction, as it stands in the tree of an auditor: [`Leaf::digest`]. `None` for the receipt of a
+    /// signature transaction.
+    pub fn leaf(&self) -> Option<Hash> {
+        match &self.subject {
+            Subject::Transaction { write_set_digest, commit_evidence, claims_digest, .. } => {
+                Some(leaf_digest(write_set_digest, &sha256(commit_evidence.as_bytes()), claims_digest))
+            }
+            Subject::Signature { .. } => None,
+        }
+    }
+
     /// The root that the receipt leads to.
     pub fn root(&self) -> Hash {
         match &self.subject {
-            Subject::Transaction { write_set_digest, commit_evidence, claims_digest, path } => {
-                let evidence = sha256(commit_evidence.as_bytes());
-                fold(leaf_digest(write_set_digest, &evidence, claims_digest), path)
-            }
+            Subject::Transaction { path, .. } => fold(self.leaf().expect("a transaction has a leaf"), path),
             Subject::Signature { root } => *root,
         }
     }
@@ -192,6 +230,10 @@ impl Receipt {
 
     /// The receipt as CCF's HTTP interface gives it.
     pub fn to_json(&self) -> String {
+        serde_json::to_string(&self.json()).expect("strings and lists have a JSON")
+    }
+
+    fn json(&self) -> Json {
         let step = |step: &Step| {
             let hash = hex::encode(&step.hash);
             if step.left { JsonStep::Left(hash) } else { JsonStep::Right(hash) }
@@ -207,15 +249,14 @@ impl Receipt {
             }
             Subject::Signature { root } => (Some(hex::encode(root)), None, Vec::new()),
         };
-        let json = Json {
+        Json {
             cert: self.node_certificate.pem().to_owned(),
             leaf,
             leaf_components,
             node_id: self.node_id.clone(),
             proof,
             signature: BASE64.encode(&self.node_signature),
-        };
-        serde_json::to_string(&json).expect("strings and lists have a JSON")
+        }
     }
 
     /// Reads the JSON form. This does not check the receipt.
@@ -225,6 +266,11 @@ impl Receipt {
             return Err(malformed("too long"));
         }
         let json: Json = serde_json::from_str(text).map_err(|_| malformed("not the JSON of a receipt"))?;
+        Receipt::read(json)
+    }
+
+    fn read(json: Json) -> Result<Receipt, ReceiptError> {
+        let malformed = ReceiptError::Malformed;
         let hash = |text: &str| hex::decode(text).ok_or(malformed("a digest is not 64 hex digits"));
         let step = |step: &JsonStep| {
             let (left, text) = match step {
@@ -262,7 +308,14 @@ impl Receipt {
         let Subject::Transaction { write_set_digest, commit_evidence, claims_digest, path } = &self.subject else {
             return None;
         };
-        Some(signature.encode_receipt(&cose::Proof { write_set_digest, commit_evidence, claims_digest, path }))
+        let receipt = cose::Receipt {
+            signature: signature.clone(),
+            write_set_digest: *write_set_digest,
+            commit_evidence: commit_evidence.clone(),
+            claims_digest: *claims_digest,
+            path: path.clone(),
+        };
+        Some(receipt.encode())
     }
 }
 
@@ -276,13 +329,17 @@ fn txid_of(evidence: &str) -> Result<TxId, ReceiptError> {
     }
 }
 
-/// The receipt of any transaction that a signature covers, by reading the ledger up to the first signature after it.
-/// That takes one pass over all transactions before; [`crate::Sealer::receipt`] is for the recent ones.
+/// The receipt of any transaction that a signature covers, by reading the ledger from the last checkpoint before it (from
+/// the beginning, if there is none) up to the first signature after it. [`crate::Sealer::receipt`] is for the recent ones.
 pub fn from_ledger<S: Storage>(storage: &S, keys: &Keys, seqno: u64) -> Result<Receipt, ReceiptError> {
-    let mut audit = Audit::pinned(keys.service_certificate().clone());
-    let mut tree = Tree::new();
+    let (reader, mut audit) = audit_at(storage, keys, seqno).map_err(|error| match error {
+        RecoverError::Read(error) => ReceiptError::Read(error),
+        RecoverError::Audit { source, .. } => ReceiptError::Audit(source),
+        other => ReceiptError::Ledger(Box::new(other)),
+    })?;
+    let mut tree = Tree::from_frontier(&audit.frontier()).expect("a tree has the peaks of its size");
     let mut found: Option<Leaf> = None;
-    for located in Reader::open(storage)? {
+    for located in reader {
         let transaction = located?.transaction;
         let leaf = transaction.leaf();
         let signature = audit.push_leaf(&transaction, &leaf)?;

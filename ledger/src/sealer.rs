@@ -10,13 +10,15 @@
 //! - A signature covers everything before it; the writes of a signature transaction cannot come from outside.
 //! - One (view, seqno) is sealed once, because it is also the nonce; [`Sealer::resume`] takes only a view that the
 //!   ledger has not seen.
-//! - Receipts can be made for at least the last [`WINDOW_MIN_LEAVES`] transactions; for older ones see
-//!   [`crate::receipt::from_ledger`].
+//! - A frontier that it seals is its own, and a signature is not older than the one before.
+//! - Receipts can be made for at least the last [`WINDOW_MIN_LEAVES`] transactions, but for none before the frontier at
+//!   which a bounded recovery began; for older ones see [`crate::receipt::from_ledger`].
 
 use std::sync::Arc;
 
 use crate::audit::Audit;
 use crate::cose;
+use crate::frontier::{FRONTIER_MAP, Frontier};
 use crate::keys::Keys;
 use crate::merkle::{Hash, Tree};
 use crate::receipt::{Receipt, ReceiptError};
@@ -60,6 +62,9 @@ pub enum SealError {
     /// The write set touches a map of signature transactions.
     #[error("only signature transactions write {0}")]
     ReservedMap(&'static str),
+    /// The frontier in the write set is that of another transaction.
+    #[error("the frontier is not that of the tree")]
+    Frontier,
     /// The view is too low, too high, or was used before.
     #[error("the view must be new: above {above} and at most {VIEW_MAX}")]
     View {
@@ -124,6 +129,11 @@ impl Sealer {
         self.last_signature.as_ref()
     }
 
+    /// What one needs to go on from the next transaction. That one may carry it, see [`Frontier::write`].
+    pub fn frontier(&self) -> Frontier {
+        self.tree.frontier(self.last_signature.as_ref().map(|signature| signature.txid))
+    }
+
     /// Seals a write set. The claims digest is for the application: a receipt proves it.
     pub fn seal(&mut self, writes: &WriteSet, claims: Option<Hash>) -> Result<Sealed, SealError> {
         for reserved in [SIGNATURES_MAP, COSE_SIGNATURES_MAP, TREE_MAP] {
@@ -131,13 +141,18 @@ impl Sealer {
                 return Err(SealError::ReservedMap(reserved));
             }
         }
+        if writes.maps.contains_key(FRONTIER_MAP) && Frontier::read(writes) != Ok(Some(self.frontier())) {
+            return Err(SealError::Frontier);
+        }
         self.encode(0, writes, claims.unwrap_or_default())
     }
 
-    /// Seals a signature over everything so far. With `ends_chunk` the log begins a new file after it.
+    /// Seals a signature over everything so far. With `ends_chunk` the log begins a new file after it. When the clock went
+    /// back, the time of the signature before is taken again.
     pub fn sign(&mut self, now_s: u64, ends_chunk: bool) -> Result<Sealed, SealError> {
         let txid = self.next();
         let root = self.tree.root();
+        let now_s = self.last_signature.as_ref().map_or(now_s, |last| now_s.max(last.signed_at_s()));
         let (service, node) = (self.keys.service_certificate(), self.keys.node_certificate());
         let sign = |message: &[u8]| self.keys.service_sign(message);
         let service_signature = cose::Signature::create(txid, now_s, service.name(), service, &root, sign);

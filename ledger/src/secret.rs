@@ -98,7 +98,7 @@ impl std::fmt::Debug for LedgerSecret {
 }
 
 /// SHA-256.
-pub(crate) fn sha256(bytes: &[u8]) -> Hash {
+pub fn sha256(bytes: &[u8]) -> Hash {
     digest::digest(&digest::SHA256, bytes).as_ref().try_into().expect("SHA-256 has 32 bytes")
 }
 

@@ -81,6 +81,11 @@ struct NodeSignature<'a> {
 }
 
 impl SignatureInfo {
+    /// When it was signed, in seconds since 1970, as the service says. Within a ledger it never goes back.
+    pub fn signed_at_s(&self) -> u64 {
+        self.service_signature.signed_at_s
+    }
+
     /// The write set of the signature transaction.
     pub(crate) fn write_set(&self) -> WriteSet {
         let node = NodeSignature {

@@ -18,6 +18,12 @@ pub trait Storage {
     /// All bytes of a file.
     fn read(&self, name: &str) -> io::Result<Vec<u8>>;
 
+    /// Some bytes of a file; fewer, when it ends before.
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>>;
+
+    /// The length of a file in bytes.
+    fn len(&self, name: &str) -> io::Result<u64>;
+
     /// Writes at an offset. A file that does not exist is created when the offset is 0, and only then.
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
@@ -89,6 +95,18 @@ impl Storage for Dir {
 
     fn read(&self, name: &str) -> io::Result<Vec<u8>> {
         fs::read(self.path.join(name))
+    }
+
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let file = File::open(self.path.join(name))?;
+        let there = file.metadata()?.len().saturating_sub(offset).min(len as u64);
+        let mut bytes = vec![0; there as usize];
+        file.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(fs::metadata(self.path.join(name))?.len())
     }
 
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -30,7 +30,10 @@ fn ccf_validates_ledger_and_receipts() {
     let ledger = folder.path().join("ledger");
     let mut service = Service::create(Dir::create(&ledger).unwrap()).unwrap();
     support::scenario(&mut service).unwrap();
-    service.claim(&support::call(7), [0xcc; 32]).unwrap();
+    service.checkpoint().unwrap();
+    let record = "{\"call\":\"increment\",\"args\":[1],\"time\":1}\n{\"result\":\"é\"}";
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, record.as_bytes());
+    service.claim(&support::call(7), digest.as_ref().try_into().unwrap()).unwrap();
     let leaf = service.sealed.last().unwrap().leaf;
     service.sign(true).unwrap();
     service.commit().unwrap();
@@ -41,6 +44,7 @@ fn ccf_validates_ledger_and_receipts() {
     assert_eq!(Receipt::from_json(&receipt.to_json()).unwrap().verify(certificate).unwrap(), Some(leaf.txid));
     let file = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     file("receipt.json", receipt.to_json().as_bytes());
+    file("saved.json", receipt.to_saved(record, certificate).unwrap().as_bytes());
     file("receipt.cose", &receipt.to_cose().unwrap());
     file("signature_receipt.json", service.sealer.signature_receipt().unwrap().to_json().as_bytes());
     file("service_cert.pem", certificate.pem().as_bytes());

@@ -129,6 +129,12 @@ impl Storage for &mut CrashDuringRecovery {
     fn read(&self, name: &str) -> std::io::Result<Vec<u8>> {
         self.0.read(name)
     }
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> std::io::Result<Vec<u8>> {
+        self.0.read_at(name, offset, len)
+    }
+    fn len(&self, name: &str) -> std::io::Result<u64> {
+        self.0.len(name)
+    }
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> std::io::Result<()> {
         self.0.write_at(name, offset, bytes)
     }

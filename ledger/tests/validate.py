@@ -1,8 +1,9 @@
 """Validates a ledger and its receipts with the public package ccf, and sees that one changed byte is refused.
 
-The folder holds ledger/, receipt.json, receipt.cose, signature_receipt.json and service_cert.pem.
+The folder holds ledger/, receipt.json, receipt.cose, saved.json, signature_receipt.json and service_cert.pem.
 """
 
+import base64
 import hashlib
 import json
 import pathlib
@@ -51,6 +52,22 @@ ccf.receipt.verify(root, receipt["signature"], node)
 ccf.receipt.check_endorsements(node, service, [])
 txid = parts["commit_evidence"].split(":")[1]
 print(f"the receipt of {txid} is valid")
+
+# A saved receipt is read as it is: all that the public tools need is in it.
+saved = json.loads((folder / "saved.json").read_text())
+parts = saved["leaf_components"]
+leaf = sha256(
+    bytes.fromhex(parts["write_set_digest"])
+    + sha256(parts["commit_evidence"].encode())
+    + bytes.fromhex(parts["claims_digest"])
+)
+node = load_pem_x509_certificate(saved["cert"].encode())
+ccf.receipt.verify(ccf.receipt.root(leaf.hex(), saved["proof"]), saved["signature"], node)
+ccf.receipt.check_endorsements(node, load_pem_x509_certificate(saved["service_cert"].encode()), [])
+assert parts["claims_digest"] == sha256(saved["record"].encode()).hex()
+assert parts["commit_evidence"].split(":")[1] == saved["transaction_id"]
+ccf.cose.verify_receipt(base64.b64decode(saved["cose"]), service.public_key(), bytes.fromhex(parts["claims_digest"]))
+print(f"the saved receipt of {saved['transaction_id']} is valid")
 
 signature = json.loads((folder / "signature_receipt.json").read_text())
 ccf.receipt.verify(ccf.receipt.root(signature["leaf"], signature["proof"]), signature["signature"], node)

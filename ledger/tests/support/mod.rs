@@ -67,6 +67,16 @@ impl Storage for Disk {
         self.files.get(name).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    fn read_at(&self, name: &str, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+        let bytes = self.files.get(name).ok_or(io::ErrorKind::NotFound)?;
+        let begin = (offset as usize).min(bytes.len());
+        Ok(bytes[begin..(begin + len).min(bytes.len())].to_vec())
+    }
+
+    fn len(&self, name: &str) -> io::Result<u64> {
+        Ok(self.files.get(name).ok_or(io::ErrorKind::NotFound)?.len() as u64)
+    }
+
     fn write_at(&mut self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let done = self.operation();
         let keep = match (&done, self.crash_at) {
@@ -144,6 +154,14 @@ impl<S: Storage> Service<S> {
         Ok(Service { sealer, log: recovery.log, sealed: Vec::new(), durable })
     }
 
+    /// A transaction that carries the frontier, so that a recovery can begin there.
+    pub fn checkpoint(&mut self) -> Result<(), Failure> {
+        let mut writes = WriteSet::new();
+        writes.put("public:glassbox", b"checkpoint".as_slice(), b"{}".as_slice());
+        self.sealer.frontier().write(&mut writes);
+        self.put(&writes)
+    }
+
     pub fn put(&mut self, writes: &WriteSet) -> Result<(), Failure> {
         let sealed = self.sealer.seal(writes, None)?;
         self.take(sealed)
@@ -192,6 +210,40 @@ pub fn call(n: u64) -> WriteSet {
         writes.remove("public:counter", b"old".as_slice());
     }
     writes
+}
+
+/// The same with checkpoints: before the first signature; right behind a chunk, whose signature it names; in the middle
+/// of a chunk, several times; and before the tail.
+pub fn scenario_with_checkpoints<S: Storage>(service: &mut Service<S>) -> Result<(), Failure> {
+    service.put(&genesis_writes())?;
+    service.checkpoint()?; // 2
+    service.put(&open_writes())?;
+    service.sign(true)?;
+    service.commit()?;
+    service.checkpoint()?; // 5
+    service.put(&call(1))?;
+    service.put(&call(2))?;
+    service.commit()?;
+    service.sign(false)?;
+    service.put(&call(3))?;
+    service.checkpoint()?; // 10
+    service.checkpoint()?; // 11
+    service.put(&call(4))?;
+    service.sign(true)?;
+    service.commit()?;
+    service.put(&call(5))?;
+    service.sign(false)?; // 15
+    service.put(&call(6))?;
+    service.sign(true)?;
+    service.commit()?;
+    service.put(&call(6))?; // 18, in a chunk of its own
+    service.sign(false)?;
+    service.checkpoint()?; // 20
+    service.put(&call(7))?;
+    service.commit()?;
+    service.sign(false)?;
+    service.put(&call(8))?;
+    service.commit()
 }
 
 /// Two complete chunks, and an open one with a tail that nobody signed. `durable` in the service says how far each
