@@ -1,5 +1,5 @@
 //! Prints what calls cost: `cargo run --release -p sandbox --example calls`.
-use sandbox::{Answer, Fault, Host, Level, Limits, Outcome, Realm, Sandbox};
+use sandbox::{Answer, Consult, Fault, Host, Level, Limits, OracleAnswer, Outcome, Realm, Sandbox};
 use std::time::Instant;
 
 struct Memory(Vec<u8>);
@@ -8,6 +8,13 @@ impl Host for Memory {
     fn console(&mut self, level: Level, line: &str) {
         println!("  console {level:?}: {line}");
     }
+    fn seed(&mut self) -> Result<u64, Fault> {
+        Ok(7)
+    }
+    fn consult(&mut self) -> Result<Consult, Fault> {
+        Ok(Consult::Recorded(Ok(None)))
+    }
+    fn consulted(&mut self, _: &OracleAnswer) {}
     fn ask(&mut self, op: u32, text: &str, data: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         Ok(match op {
             10 if self.0.is_empty() => Answer::Nothing,
@@ -53,20 +60,20 @@ fn run() {
         exports.sparse = () => { let a = []; a.length = 4294967295; return a.indexOf(1) };
         exports.url = () => new URL('../x?y=1#z', 'http://example.com/a/b/c').href;
     "#;
-    println!("load {:?}", realm.load("x.js", source, 1, 1));
+    println!("load {:?}", realm.load("x.js", source, 1));
     for (method, n) in
         [("increment", 100_000), ("persistent", 100_000), ("fail", 20_000), ("loop", 1), ("fib", 1), ("json", 1), ("fill", 1)]
     {
         let start = Instant::now();
         let mut last = None;
-        for i in 0..n {
-            last = Some(realm.call(method, "[]", "null", 1_700_000_000_000, i).expect("no fault"));
+        for _ in 0..n {
+            last = Some(realm.call(method, "[]", "null", 1_700_000_000_000).expect("no fault"));
         }
         println!("{method}: {:?} each; {last:?}", start.elapsed() / n as u32);
     }
     for method in ["forever", "recurse", "hog", "never", "sleep", "big", "random", "log", "nest", "sparse", "url", "increment"] {
         let start = Instant::now();
-        let mut outcome = realm.call(method, "[]", "null", 1_700_000_000_000, 7).expect("no fault");
+        let mut outcome = realm.call(method, "[]", "null", 1_700_000_000_000).expect("no fault");
         if let Outcome::Failure(failure) = &mut outcome {
             failure.stack.truncate(120);
         }

@@ -17,11 +17,13 @@
 //! - `hot` lists, in order, every page of the image range that is private to this mapping.
 
 use crate::host::Fault;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 
-pub(crate) const PAGE_BYTES: usize = 4096;
+/// Bytes of a page: the unit in which heaps are copied and saved.
+pub const PAGE_BYTES: usize = 4096;
 
 /// To fold a page, and the fault if it comes back, cost about as much as copying it this often. Folding when that much has
 /// been copied keeps the hot set near to what calls really write, at no more than twice the least possible cost.
@@ -42,6 +44,10 @@ pub(crate) struct Heap {
     undo: Vec<u8>,
     /// Pages copied aside since the last fold.
     copied: usize,
+    /// The next piece of work is known to succeed: nothing is copied aside.
+    pub sure: bool,
+    /// Pages that may differ from what they were at the last `mark`, beside the hot ones.
+    touched: BTreeSet<u32>,
     /// Folds since the last sweep.
     folds: u32,
     /// Pages folded since the last sweep, in order.
@@ -90,6 +96,8 @@ impl Heap {
             hot: Vec::new(),
             undo: Vec::new(),
             copied: 0,
+            sure: false,
+            touched: BTreeSet::new(),
             folds: 0,
             folded: Vec::new(),
             faults: 0,
@@ -113,6 +121,10 @@ impl Heap {
 
     /// Remembers the heap as it is.
     pub fn begin(&mut self) {
+        self.faults = minor_faults();
+        if self.sure {
+            return;
+        }
         self.undo.resize(self.hot.len() * PAGE_BYTES, 0);
         for (slot, &index) in self.undo.chunks_exact_mut(PAGE_BYTES).zip(&self.hot) {
             // SAFETY: a page of the mapping and a page of our vector; they cannot overlap.
@@ -120,6 +132,21 @@ impl Heap {
         }
         self.copied += self.hot.len();
         self.faults = minor_faults();
+    }
+
+    /// From now on `changed` tells of what is written after this.
+    pub fn mark(&mut self) {
+        self.touched.clear();
+    }
+
+    /// Pages that may have changed since `mark`, in order: every one that has is among them.
+    pub fn changed(&self) -> Vec<u32> {
+        self.touched.iter().copied().chain(self.hot.iter().copied()).collect::<BTreeSet<u32>>().into_iter().collect()
+    }
+
+    /// Counts pages as changed since `mark`.
+    pub fn touch(&mut self, pages: &[u32]) {
+        self.touched.extend(pages);
     }
 
     /// Keeps what was written. `len` is the present size of the memory.
@@ -186,6 +213,7 @@ impl Heap {
             self.drop_pages(run[0] as usize * PAGE_BYTES, run.len() * PAGE_BYTES)?;
         }
         self.hot = back;
+        self.touched.extend(&gone);
         self.folded.extend(gone);
         self.folded.sort_unstable();
         self.copied = 0;
@@ -200,12 +228,14 @@ impl Heap {
             // SAFETY: a page of the mapping, read while nothing runs.
             let page = unsafe { std::slice::from_raw_parts(self.page(index), PAGE_BYTES) };
             self.image.write_all_at(page, index as u64 * PAGE_BYTES as u64).map_err(error)?;
+            self.touched.insert(index);
         }
         // SAFETY: the grown part is readable and writable up to `len`; untouched pages of it read as zeros.
         let grown = unsafe { std::slice::from_raw_parts(self.base.add(self.len), len - self.len) };
         for (i, page) in grown.chunks_exact(PAGE_BYTES).enumerate() {
             if page.iter().any(|&byte| byte != 0) {
                 self.image.write_all_at(page, (self.len + i * PAGE_BYTES) as u64).map_err(error)?;
+                self.touched.insert((self.len / PAGE_BYTES + i) as u32);
             }
         }
         self.len = len;

@@ -14,9 +14,12 @@
 
 mod heap;
 mod host;
+mod oracle;
 mod realm;
 
-pub use host::{Answer, Fault, Host, Level};
+pub use heap::PAGE_BYTES;
+pub use host::{Answer, Consult, Fault, Host, Level, OracleAnswer, World};
+pub use oracle::{MAX_ORACLE_BYTES, encode as encode_oracle_answer};
 pub use realm::{Failure, Limits, Outcome, Realm, Sandbox};
 
 /// The stack that a thread needs to run a realm.

@@ -1,7 +1,8 @@
 //! A realm: one instance of the guest with its heap, and the work it does.
 
 use crate::heap::{Heap, PAGE_BYTES, Reservations};
-use crate::host::{Answer, Fault, Host, Level};
+use crate::host::{Answer, Consult, Fault, Host, Level, OracleAnswer};
+use crate::oracle;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use wasmtime::{AsContext, Engine, Global, Instance, Linker, Memory, Module, Store, Trap, TypedFunc, Val};
@@ -74,19 +75,28 @@ struct Slot<H> {
     /// Gone only while a realm is made anew.
     host: Option<H>,
     now_us: f64,
+    /// What one piece of work may use.
+    instructions: u64,
+    /// What was left of it when the guest began to look for its place, in a realm that is traced.
+    placing: Option<u64>,
     answer: Vec<u8>,
     memory: Option<Memory>,
     fault: Option<Fault>,
+    /// To fork the realm for an oracle; a fork itself has none.
+    sandbox: Option<Sandbox>,
 }
 
 struct Exports {
     memory: Memory,
     stack_pointer: Global,
     buffer: TypedFunc<u32, u32>,
-    load: TypedFunc<u64, u64>,
-    call: TypedFunc<u64, u64>,
-    eval: TypedFunc<u64, u64>,
+    load: TypedFunc<(), u64>,
+    call: TypedFunc<(), u64>,
+    eval: TypedFunc<(), u64>,
     connect: TypedFunc<(), u64>,
+    oracle: TypedFunc<(), u64>,
+    peek: TypedFunc<(), u64>,
+    trace: TypedFunc<(), ()>,
     limit: TypedFunc<(u32, u32), ()>,
 }
 
@@ -99,6 +109,7 @@ pub struct Realm<H: Host> {
     store: Store<Slot<H>>,
     exports: Exports,
     stack_base: i32,
+    used: u64,
 }
 
 /// Microseconds that the realm sees while it boots.
@@ -111,6 +122,13 @@ impl Host for Nobody {
     fn ask(&mut self, _: u32, _: &str, _: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         Ok(Answer::Nothing)
     }
+    fn seed(&mut self) -> Result<u64, Fault> {
+        Ok(0)
+    }
+    fn consult(&mut self) -> Result<Consult, Fault> {
+        Err(Fault("nobody asks while a realm boots".into()))
+    }
+    fn consulted(&mut self, _: &OracleAnswer) {}
 }
 
 impl Sandbox {
@@ -123,24 +141,50 @@ impl Sandbox {
         let code = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cwasm"));
         // SAFETY: these bytes were made by the same version of wasmtime from our module when this crate was built.
         let module = unsafe { Module::deserialize(&engine, code) }.map_err(error)?;
-        let (mut store, instance) = instantiate(&engine, &module, Nobody).map_err(error)?;
+        let (mut store, instance) = instantiate(&engine, &module, Nobody, None).map_err(error)?;
         store.set_fuel(u64::MAX).map_err(error)?;
         instance.get_typed_func::<(), ()>(&mut store, "boot").map_err(error)?.call(&mut store, ()).map_err(error)?;
         let memory = instance.get_memory(&mut store, "memory").expect("the guest exports its memory");
         let base = memory.data(&store).into();
         Ok(Sandbox { engine, module, base })
     }
+
+    /// A page of the heap of a realm that has just booted; zeros behind its end.
+    pub fn base_page(&self, index: u32) -> &[u8; PAGE_BYTES] {
+        const ZEROS: &[u8; PAGE_BYTES] = &[0; PAGE_BYTES];
+        let start = index as usize * PAGE_BYTES;
+        self.base.get(start..).and_then(<[u8]>::first_chunk).unwrap_or(ZEROS)
+    }
 }
 
-fn instantiate<H: Host>(engine: &Engine, module: &Module, host: H) -> wasmtime::Result<(Store<Slot<H>>, Instance)> {
+fn instantiate<H: Host>(
+    engine: &Engine,
+    module: &Module,
+    host: H,
+    sandbox: Option<Sandbox>,
+) -> wasmtime::Result<(Store<Slot<H>>, Instance)> {
     let mut linker = Linker::<Slot<H>>::new(engine);
-    linker.func_wrap("env", "__rquickjs_host_now_us", |caller: wasmtime::Caller<'_, Slot<H>>| caller.data().now_us)?;
+    linker.func_wrap("env", "__rquickjs_host_now_us", |mut caller: wasmtime::Caller<'_, Slot<H>>| {
+        let slot = caller.data_mut();
+        let host = slot.host.as_mut().expect("a realm has a host");
+        if host.is_over() {
+            return Err(Trap::Interrupt.into());
+        }
+        wasmtime::Result::Ok(host.now_us().unwrap_or(slot.now_us))
+    })?;
     linker.func_wrap("glassbox", "host", |mut caller: wasmtime::Caller<'_, Slot<H>>, op: u32, ptr: u32, len: u32| {
         let memory = caller.data().memory.expect("set before anything runs");
+        let stack = if op == OP_ORACLE { stack_pointer(&mut caller)? } else { 0 };
+        if op == OP_PLACE {
+            return place(&mut caller, memory, ptr, len);
+        }
         let (bytes, slot) = memory.data_and_store_mut(&mut caller);
         let request = bytes.get(ptr as usize..).and_then(|rest| rest.get(..len as usize)).ok_or(Trap::MemoryOutOfBounds)?;
         let mut work = QUESTION_INSTRUCTIONS + BYTE_INSTRUCTIONS * request.len() as u64;
-        let answer = answer(slot, op, request, &mut work);
+        let answer = match op {
+            OP_ORACLE => consult(slot, bytes, stack),
+            _ => answer(slot, op, request, &mut work),
+        };
         let slot = caller.data_mut();
         match answer {
             Ok(answer) => {
@@ -165,7 +209,16 @@ fn instantiate<H: Host>(engine: &Engine, module: &Module, host: H) -> wasmtime::
         room.ok_or(Trap::MemoryOutOfBounds)?.copy_from_slice(&answer);
         wasmtime::Result::Ok(())
     })?;
-    let slot = Slot { host: Some(host), now_us: BOOT_TIME_US, answer: Vec::new(), memory: None, fault: None };
+    let slot = Slot {
+        host: Some(host),
+        now_us: BOOT_TIME_US,
+        instructions: 0,
+        placing: None,
+        answer: Vec::new(),
+        memory: None,
+        fault: None,
+        sandbox,
+    };
     let mut store = Store::new(engine, slot);
     store.set_fuel(u64::MAX)?;
     let instance = linker.instantiate(&mut store, module)?;
@@ -182,6 +235,47 @@ const BYTE_INSTRUCTIONS: u64 = 8;
 /// Questions that the sandbox answers itself; all others go to the host.
 const OP_CONSOLE: u32 = 1;
 const OP_ADVANCE: u32 = 2;
+const OP_SEED: u32 = 3;
+const OP_PLACE: u32 = 4;
+const OP_ORACLE: u32 = 5;
+
+/// The guest's stack pointer in the middle of a call.
+fn stack_pointer<H: Host>(caller: &mut wasmtime::Caller<'_, Slot<H>>) -> wasmtime::Result<i32> {
+    let global = caller.get_export("__stack_pointer").and_then(wasmtime::Extern::into_global);
+    Ok(global.expect("the guest exports it").get(caller).unwrap_i32())
+}
+
+/// A traced guest says where the next question is asked: once before it looks for its stack, once with it. What it used in
+/// between is given back, so that a traced call comes as far as one that is not.
+fn place<H: Host>(caller: &mut wasmtime::Caller<'_, Slot<H>>, memory: Memory, ptr: u32, len: u32) -> wasmtime::Result<u32> {
+    let left = caller.get_fuel()?;
+    let (bytes, slot) = memory.data_and_store_mut(&mut *caller);
+    let request = bytes.get(ptr as usize..).and_then(|rest| rest.get(..len as usize)).ok_or(Trap::MemoryOutOfBounds)?;
+    slot.answer.clear();
+    let Some(left) = slot.placing.take() else {
+        slot.placing = Some(left);
+        return Ok(0);
+    };
+    let stack = request.get(4..).and_then(|stack| std::str::from_utf8(stack).ok()).unwrap_or_default();
+    let used = slot.instructions.saturating_sub(left);
+    slot.host.as_mut().expect("a realm has a host").place(stack, used);
+    caller.set_fuel(left)?;
+    Ok(0)
+}
+
+/// An oracle is asked: what the ledger has, or what its function says in a fork of this realm.
+fn consult<H: Host>(slot: &mut Slot<H>, heap: &[u8], stack: i32) -> Result<Answer, Fault> {
+    let host = slot.host.as_mut().expect("a realm has a host");
+    let answer = match host.consult()? {
+        Consult::Recorded(answer) => answer,
+        Consult::Run(world) => {
+            let sandbox = slot.sandbox.clone().ok_or_else(|| Fault("a fork asks an oracle".into()))?;
+            oracle::run(sandbox, heap, stack, world)?
+        }
+    };
+    host.consulted(&answer);
+    Ok(Answer::Text(oracle::encode(&answer)))
+}
 
 fn answer<H: Host>(slot: &mut Slot<H>, op: u32, request: &[u8], work: &mut u64) -> Result<Answer, Fault> {
     let malformed = || Fault("a malformed request from the guest".into());
@@ -202,9 +296,12 @@ fn answer<H: Host>(slot: &mut Slot<H>, op: u32, request: &[u8], work: &mut u64) 
             Ok(Answer::Nothing)
         }
         OP_ADVANCE => {
-            slot.now_us += text.parse::<f64>().unwrap_or(0.0) * 1000.0;
+            let ms = text.parse::<f64>().unwrap_or(0.0);
+            slot.now_us += ms * 1000.0;
+            host.wait(ms);
             Ok(Answer::Nothing)
         }
+        OP_SEED => Ok(Answer::Bytes(host.seed()?.to_le_bytes().to_vec())),
         _ => host.ask(op, text, data, work),
     }
 }
@@ -242,10 +339,67 @@ impl<H: Host> Realm<H> {
         Ok(realm)
     }
 
+    /// A realm as it was saved: `len` bytes of heap, of which the pages that differ from [`Sandbox::base_page`].
+    pub fn restore(
+        sandbox: &Sandbox,
+        limits: Limits,
+        host: H,
+        len: usize,
+        pages: impl IntoIterator<Item = (u32, [u8; PAGE_BYTES])>,
+    ) -> Result<Realm<H>, Fault> {
+        let most = limits.heap_bytes as usize + HEADROOM_BYTES;
+        if len < sandbox.base.len() || !len.is_multiple_of(64 << 10) || len > most {
+            return Err(Fault(format!("a saved heap of {len} bytes")));
+        }
+        let mut outside = None;
+        let mut realm = Realm::with_heap(sandbox.clone(), limits, host, len, |bytes| {
+            bytes[..sandbox.base.len()].copy_from_slice(&sandbox.base);
+            for (index, page) in pages {
+                match bytes.get_mut(index as usize * PAGE_BYTES..).and_then(|rest| rest.get_mut(..PAGE_BYTES)) {
+                    Some(place) => place.copy_from_slice(&page),
+                    None => outside = Some(index),
+                }
+            }
+        })?;
+        if let Some(index) = outside {
+            return Err(Fault(format!("a saved heap of {len} bytes has no page {index}")));
+        }
+        realm.heap.mark();
+        Ok(realm)
+    }
+
+    /// A copy of this realm as it is between two pieces of work. Nothing that the copy does is seen here.
+    pub fn fork<F: Host>(&self, host: F) -> Result<Realm<F>, Fault> {
+        let bytes = self.exports.memory.data(&self.store);
+        Realm::with_heap(self.sandbox.clone(), self.limits, host, bytes.len(), |copy| copy.copy_from_slice(bytes))
+    }
+
+    /// A copy of a realm in the middle of a call, to run an oracle's function.
+    pub(crate) fn copy(sandbox: Sandbox, limits: Limits, host: H, heap: &[u8], stack: i32) -> Result<Realm<H>, Fault> {
+        let mut realm = Realm::with_heap(sandbox, limits, host, heap.len(), |bytes| bytes.copy_from_slice(heap))?;
+        realm.stack_base = stack;
+        realm.exports.stack_pointer.set(&mut realm.store, Val::I32(stack)).map_err(|e| Fault(format!("stack pointer: {e:#}")))?;
+        realm.store.data_mut().sandbox = None;
+        Ok(realm)
+    }
+
+    /// Runs the oracle's function, in such a copy.
+    pub(crate) fn run_oracle(&mut self) -> Result<Outcome, Fault> {
+        let worked = self.store.set_fuel(self.limits.instructions).and_then(|()| self.exports.oracle.call(&mut self.store, ()));
+        match worked {
+            Ok(reply) => read_outcome(self.exports.memory.data(&self.store), reply),
+            Err(error) => match self.store.data_mut().fault.take() {
+                Some(fault) => Err(fault),
+                None => Ok(Outcome::Failure(limit_failure(&error, &self.limits)?)),
+            },
+        }
+    }
+
     /// Instantiates the guest, lets `fill` write `len` bytes of heap into it, and adopts that.
     fn with_heap(sandbox: Sandbox, limits: Limits, host: H, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Realm<H>, Fault> {
         let error = |e: wasmtime::Error| Fault(format!("the sandbox does not start: {e:#}"));
-        let (mut store, instance) = instantiate(&sandbox.engine, &sandbox.module, host).map_err(error)?;
+        let (mut store, instance) =
+            instantiate(&sandbox.engine, &sandbox.module, host, Some(sandbox.clone())).map_err(error)?;
         let memory = store.data().memory.expect("set by instantiate");
         let missing = len.saturating_sub(memory.data_size(&store));
         memory.grow(&mut store, missing.div_ceil(64 << 10) as u64).map_err(error)?;
@@ -260,12 +414,15 @@ impl<H: Host> Realm<H> {
             call: instance.get_typed_func(&mut store, "call").map_err(error)?,
             eval: instance.get_typed_func(&mut store, "eval").map_err(error)?,
             connect: instance.get_typed_func(&mut store, "connect").map_err(error)?,
+            oracle: instance.get_typed_func(&mut store, "oracle").map_err(error)?,
+            peek: instance.get_typed_func(&mut store, "peek").map_err(error)?,
+            trace: instance.get_typed_func(&mut store, "trace").map_err(error)?,
             limit: instance.get_typed_func(&mut store, "limit").map_err(error)?,
         };
         // SAFETY: the memory of this store, which the realm owns and drops after the heap; it is a `Reservation`, never
         // moves, and only `work` below touches it, through `&mut self`.
         let heap = unsafe { Heap::adopt(memory.data_ptr(&store), memory.data_size(&store)) }?;
-        Ok(Realm { sandbox, limits, heap, store, exports, stack_base })
+        Ok(Realm { sandbox, limits, heap, store, exports, stack_base, used: 0 })
     }
 
     /// The host.
@@ -294,18 +451,56 @@ impl<H: Host> Realm<H> {
     }
 
     /// Evaluates a script or an ES module. The value is a JSON array of the method names.
-    pub fn load(&mut self, name: &str, source: &str, now_ms: u64, seed: u64) -> Result<Outcome, Fault> {
-        self.work(&[name, source], now_ms, |exports, store| exports.load.call(store, seed))
+    pub fn load(&mut self, name: &str, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        self.work(&[name, source], now_ms, |exports, store| exports.load.call(store, ()))
     }
 
     /// Calls an exported method. `args` is a JSON array, `caller` any JSON: `System.caller.id`.
-    pub fn call(&mut self, method: &str, args: &str, caller: &str, now_ms: u64, seed: u64) -> Result<Outcome, Fault> {
-        self.work(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, seed))
+    pub fn call(&mut self, method: &str, args: &str, caller: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        self.work(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, ()))
+    }
+
+    /// The next piece of work is known to succeed, as the ledger has it: the heap is not made ready to be put back. If it
+    /// fails all the same, it comes to a [`Fault`], and the realm must not be used any more.
+    pub fn sure(&mut self, sure: bool) {
+        self.heap.sure = sure;
+    }
+
+    /// A top-level variable or an export of the script, by its name, as JSON.
+    pub fn peek(&mut self, name: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        self.work(&[name], now_ms, |exports, store| exports.peek.call(store, ()))
+    }
+
+    /// From now on the host hears before each question where it is asked ([`Host::place`]). This changes the heap: it is
+    /// for forks.
+    pub fn trace(&mut self) -> Result<(), Fault> {
+        self.exports.trace.call(&mut self.store, ()).map_err(|e| Fault(format!("{e:#}")))
+    }
+
+    /// WebAssembly instructions that the last piece of work has used.
+    pub fn instructions(&self) -> u64 {
+        self.used
+    }
+
+    /// Pages that may have changed since the last [`Realm::mark`], in order. All that have are among them.
+    pub fn changed_pages(&self) -> Vec<u32> {
+        self.heap.changed()
+    }
+
+    /// A page of the heap as it is now.
+    pub fn page(&self, index: u32) -> &[u8; PAGE_BYTES] {
+        let start = index as usize * PAGE_BYTES;
+        self.exports.memory.data(&self.store)[start..].first_chunk().expect("a page of the heap")
+    }
+
+    /// [`Realm::changed_pages`] tells of what comes from now on.
+    pub fn mark(&mut self) {
+        self.heap.mark();
     }
 
     /// Evaluates a line of a REPL.
-    pub fn eval(&mut self, source: &str, now_ms: u64, seed: u64) -> Result<Outcome, Fault> {
-        self.work(&[source], now_ms, |exports, store| exports.eval.call(store, seed))
+    pub fn eval(&mut self, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        self.work(&[source], now_ms, |exports, store| exports.eval.call(store, ()))
     }
 
     /// Makes this a REPL's realm, with a global `client` that has `methods` (a JSON array of names).
@@ -335,10 +530,13 @@ impl<H: Host> Realm<H> {
         self.heap.begin();
         let store = &mut self.store;
         store.data_mut().now_us = now_ms as f64 * 1000.0;
+        store.data_mut().instructions = self.limits.instructions;
+        store.data_mut().placing = None;
         let worked = store.set_fuel(self.limits.instructions).and_then(|()| {
             write_request(&self.exports, store, fields)?;
             run(&self.exports, store)
         });
+        let used = self.limits.instructions - store.get_fuel().unwrap_or(0).min(self.limits.instructions);
         let outcome = match worked {
             Ok(reply) => read_outcome(self.exports.memory.data(store.as_context()), reply)?,
             Err(error) => match store.data_mut().fault.take() {
@@ -351,10 +549,14 @@ impl<H: Host> Realm<H> {
         } else {
             self.heap.commit(self.exports.memory.data_size(&self.store))?;
         }
+        self.used = used;
         Ok(outcome)
     }
 
     fn rollback(&mut self) -> Result<(), Fault> {
+        if self.heap.sure {
+            return Err(Fault("a piece of work failed that was known to succeed".into()));
+        }
         if self.exports.memory.data_size(&self.store) == self.heap.len() {
             self.exports
                 .stack_pointer
@@ -364,8 +566,11 @@ impl<H: Host> Realm<H> {
         }
         // A memory cannot shrink. So that a failed call leaves no trace, not even there, the instance is made anew.
         let before = self.heap.before()?;
+        let changed = self.heap.changed();
         let host = self.store.data_mut().host.take().expect("a realm has a host");
         *self = Realm::with_heap(self.sandbox.clone(), self.limits, host, before.len(), |bytes| bytes.copy_from_slice(&before))?;
+        self.heap.mark();
+        self.heap.touch(&changed);
         Ok(())
     }
 }

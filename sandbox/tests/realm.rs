@@ -1,13 +1,23 @@
 //! Realms: rollback leaves no trace, the same work gives the same heap, limits are named.
 
 use proptest::prelude::*;
-use sandbox::{Answer, Failure, Fault, Host, Level, Limits, Outcome, Realm, Sandbox};
+use std::collections::VecDeque;
+use sandbox::{Answer, Consult, Failure, Fault, Host, Level, Limits, OracleAnswer, Outcome, Realm, Sandbox, World};
 use std::sync::OnceLock;
 
-#[derive(Default)]
 struct Recorder {
     lines: Vec<String>,
     questions: Vec<(u32, String)>,
+    seed: u64,
+    /// What oracles say; from the world when there is nothing left.
+    recorded: VecDeque<OracleAnswer>,
+    said: Vec<OracleAnswer>,
+}
+
+impl Default for Recorder {
+    fn default() -> Recorder {
+        Recorder { lines: Vec::new(), questions: Vec::new(), seed: 7, recorded: VecDeque::new(), said: Vec::new() }
+    }
 }
 
 impl Host for Recorder {
@@ -15,9 +25,50 @@ impl Host for Recorder {
         self.lines.push(format!("{level:?} {line}"));
     }
 
+    fn seed(&mut self) -> Result<u64, Fault> {
+        Ok(self.seed)
+    }
+
+    fn consult(&mut self) -> Result<Consult, Fault> {
+        Ok(self.recorded.pop_front().map_or_else(|| Consult::Run(Box::new(Elsewhere { ticks: 0 })), Consult::Recorded))
+    }
+
+    fn consulted(&mut self, answer: &OracleAnswer) {
+        self.said.push(answer.clone());
+    }
+
     fn ask(&mut self, op: u32, text: &str, _: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         self.questions.push((op, text.into()));
         if text.contains("broken") { Err(Fault("the disk".into())) } else { Ok(Answer::Nothing) }
+    }
+}
+
+/// A world in which time goes by and one host answers.
+struct Elsewhere {
+    ticks: u64,
+}
+
+impl World for Elsewhere {
+    fn now_us(&mut self) -> f64 {
+        self.ticks += 1;
+        1.8e15 + self.ticks as f64 * 1000.0
+    }
+    fn seed(&mut self) -> u64 {
+        99
+    }
+    fn wait(&mut self, ms: f64) {
+        self.ticks += ms as u64;
+    }
+    fn over(&mut self) -> Option<(String, String)> {
+        (self.ticks > 5000).then(|| ("OracleTimeoutError".into(), "too long".into()))
+    }
+    fn console(&mut self, _: Level, _: &str) {}
+    fn fetch(&mut self, request: &str, body: &[u8]) -> Answer {
+        if !request.contains("http://known/") {
+            return Answer::Refused { name: "HostNotAllowedError".into(), message: request.into() };
+        }
+        let head = r#"{"status":200,"statusText":"OK","url":"http://known/","headers":[["content-type","text/x"]]}"#;
+        Answer::Bytes([head.as_bytes(), b"\n", body, b"!"].concat())
     }
 }
 
@@ -36,13 +87,13 @@ fn realm(source: &str) -> Realm<Recorder> {
     static SANDBOX: OnceLock<Sandbox> = OnceLock::new();
     let sandbox = SANDBOX.get_or_init(|| Sandbox::new().expect("the sandbox starts"));
     let mut realm = Realm::new(sandbox, LIMITS, Recorder::default()).expect("a realm");
-    let loaded = realm.load("test.js", source, NOW_MS, 7).expect("no fault");
+    let loaded = realm.load("test.js", source, NOW_MS).expect("no fault");
     assert!(matches!(loaded, Outcome::Value(_)), "{loaded:?}");
     realm
 }
 
 fn call(realm: &mut Realm<Recorder>, method: &str, args: &str) -> Outcome {
-    realm.call(method, args, "null", NOW_MS, 7).expect("no fault")
+    realm.call(method, args, "null", NOW_MS).expect("no fault")
 }
 
 fn failure(outcome: Outcome) -> Failure {
@@ -204,7 +255,7 @@ fn a_fault_of_the_host_is_no_outcome() {
     with_stack(|| {
         let mut realm = realm("exports.read = (path) => System.files.readFile(path)");
         assert_eq!(call(&mut realm, "read", "[\"/fine\"]"), Outcome::Nothing);
-        let fault = realm.call("read", "[\"/broken\"]", "null", NOW_MS, 7).expect_err("a fault");
+        let fault = realm.call("read", "[\"/broken\"]", "null", NOW_MS).expect_err("a fault");
         assert_eq!(fault.to_string(), "the disk");
     });
 }
@@ -255,13 +306,18 @@ fn nothing_ambient() {
 fn chance_and_time_come_with_the_call() {
     with_stack(|| {
         let source = "exports.see = async () => { const t = Date.now(); await new Promise(r => setTimeout(r, 3600e3)); return [Math.random(), t, Date.now()] }";
-        let see = |time_ms, seed| realm(source).call("see", "[]", "null", time_ms, seed).expect("no fault");
+        let see = |time_ms, seed| {
+            let mut realm = realm(source);
+            realm.host_mut().seed = seed;
+            realm.call("see", "[]", "null", time_ms).expect("no fault")
+        };
         assert_eq!(see(5, 1), see(5, 1));
         assert_ne!(see(5, 1), see(5, 2));
         assert_ne!(see(5, 1), see(6, 1));
         let at_load = |seed| {
             let mut realm = realm("1");
-            realm.load("again.js", "const first = Math.random(); exports.first = () => first", NOW_MS, seed).expect("no fault");
+            realm.host_mut().seed = seed;
+            realm.load("again.js", "const first = Math.random(); exports.first = () => first", NOW_MS).expect("no fault");
             call(&mut realm, "first", "[]")
         };
         assert_eq!(at_load(1), at_load(1));
@@ -274,8 +330,8 @@ fn a_module_is_told_from_a_script() {
     with_stack(|| {
         let mut realm =
             realm("export const b = () => 1; export async function a() { return await 2 } export default { c() { return 3 } }");
-        assert_eq!(realm.load("m.js", "1", NOW_MS, 7).expect("no fault"), Outcome::Value("[]".into()));
-        let refused = |realm: &mut Realm<Recorder>, source| match realm.load("m.js", source, NOW_MS, 7).expect("no fault") {
+        assert_eq!(realm.load("m.js", "1", NOW_MS).expect("no fault"), Outcome::Value("[]".into()));
+        let refused = |realm: &mut Realm<Recorder>, source| match realm.load("m.js", source, NOW_MS).expect("no fault") {
             Outcome::Refused(failure) => {
                 format!("{}: {} {}", failure.name, failure.message, failure.stack.lines().next().unwrap_or("").trim())
             }
@@ -285,5 +341,110 @@ fn a_module_is_told_from_a_script() {
         assert!(text.starts_with("SyntaxError: ") && text.ends_with("m.js:2:11"), "{text}");
         let text = refused(&mut realm, "export const a = ;");
         assert!(text.starts_with("SyntaxError: ") && text.contains("m.js:1:"), "{text}");
+    });
+}
+
+#[test]
+fn an_oracle_runs_in_a_fork_and_leaves_no_trace() {
+    with_stack(|| {
+        let source = r#"
+            let count = 1;
+            exports.ask = async (what) => {
+              const here = 'closure';
+              const fns = {
+                sum: () => { count += 100; return count },
+                real: () => [Date.now() > 1.7e12, Math.random(), here],
+                slow: async () => { await new Promise(r => setTimeout(r, 100)); return 'waited' },
+                never: () => new Promise(() => {}),
+                spin: () => { for (;;) Date.now() },
+                loop: () => { for (;;); },
+                fail: () => { throw new RangeError('no') },
+                big: () => 'x'.repeat(1 << 21),
+                nothing: () => {},
+                nested: () => System.oracle(() => 1),
+                files: () => System.files.readFile('/x'),
+                fetch: async () => { const r = await fetch('http://known/', { method: 'POST', body: 'hi' }); return [r.status, r.ok, r.headers.get('Content-Type'), await r.text()] },
+                stranger: () => fetch('http://stranger/'),
+              };
+              try { return [await System.oracle(fns[what]), count] } catch (error) { return [error.name, error instanceof RangeError, count] }
+            };
+            exports.count = () => count;
+        "#;
+        for (what, expected) in [
+            ("sum", "[101,1]"),
+            ("real", "[[true,"),
+            ("slow", "[\"waited\",1]"),
+            ("never", "[\"NeverSettlesError\",false,1]"),
+            ("spin", "[\"OracleTimeoutError\",false,1]"),
+            ("loop", "[\"InstructionLimitError\",false,1]"),
+            ("fail", "[\"RangeError\",true,1]"),
+            ("big", "[\"OracleResultTooLargeError\",false,1]"),
+            ("nothing", "[null,1]"),
+            ("nested", "[\"NestedOracleError\",false,1]"),
+            ("files", "[\"OracleError\",false,1]"),
+            ("fetch", "[[200,true,\"text/x\",\"hi!\"],1]"),
+            ("stranger", "[\"HostNotAllowedError\",false,1]"),
+        ] {
+            let mut live = realm(source);
+            let outcome = call(&mut live, "ask", &format!("[\"{what}\"]"));
+            let Outcome::Value(json) = &outcome else { panic!("{what}: {outcome:?}") };
+            assert!(json.starts_with(expected), "{what}: {json}");
+            // A replay gets the answer and never runs the function: the same bytes.
+            let mut replayed = realm(source);
+            replayed.host_mut().recorded = live.host().said.clone().into();
+            assert_eq!(call(&mut replayed, "ask", &format!("[\"{what}\"]")), outcome, "{what}");
+            assert_eq!(replayed.heap_digest(), live.heap_digest(), "{what}");
+            assert_eq!(call(&mut live, "count", "[]"), Outcome::Value("1".into()));
+        }
+        assert_eq!(failure(call(&mut realm("exports.f = () => System.oracle(1)"), "f", "[]")).name, "TypeError");
+    });
+}
+
+#[test]
+fn a_realm_that_was_saved_goes_on_with_the_same_bytes() {
+    with_stack(|| {
+        let sandbox = Sandbox::new().expect("the sandbox starts");
+        let mut realm = realm(PROGRAM);
+        for round in 0..30u32 {
+            for (method, n) in [("put", 31), ("push", 399), ("join", 7), ("grow", 77_000), ("growThenThrow", 90_000), ("drop", 31)] {
+                let args = if method == "put" { format!("[{round},{n}]") } else { format!("[{}]", n + round) };
+                call(&mut realm, method, &args);
+            }
+            let pages = (0..(realm.heap_bytes() / sandbox::PAGE_BYTES) as u32)
+                .filter(|index| realm.page(*index) != sandbox.base_page(*index))
+                .map(|index| (index, *realm.page(index)));
+            let mut copy =
+                Realm::restore(&sandbox, LIMITS, Recorder::default(), realm.heap_bytes(), pages).expect("what was saved");
+            assert_eq!(copy.heap_digest(), realm.heap_digest());
+            for realm in [&mut copy, &mut realm] {
+                call(realm, "later", "[500]");
+                call(realm, "pushThenThrow", "[300]");
+            }
+            assert_eq!(copy.heap_digest(), realm.heap_digest());
+        }
+    });
+}
+
+#[test]
+fn what_has_changed_is_known() {
+    with_stack(|| {
+        let mut realm = realm(PROGRAM);
+        let pages = |realm: &Realm<Recorder>| -> Vec<[u8; sandbox::PAGE_BYTES]> {
+            (0..(realm.heap_bytes() / sandbox::PAGE_BYTES) as u32).map(|index| *realm.page(index)).collect()
+        };
+        for round in 0..40u32 {
+            realm.mark();
+            let before = pages(&realm);
+            for n in 0..(round * 7 % 90) {
+                for method in ["push", "cut", "join", "grow", "cutThenThrow", "growThenThrow"] {
+                    call(&mut realm, method, &format!("[{}]", n * 1000 + round));
+                }
+            }
+            let changed = realm.changed_pages();
+            for (index, page) in pages(&realm).iter().enumerate() {
+                let was = before.get(index).copied().unwrap_or([0; sandbox::PAGE_BYTES]);
+                assert!(*page == was || changed.contains(&(index as u32)), "page {index} in round {round}");
+            }
+        }
     });
 }

@@ -5,6 +5,7 @@
   const { apply } = Reflect;
   const { defineProperty, freeze, create, setPrototypeOf } = Object;
   const { stringify, parse } = JSON;
+  const map = Function.prototype.call.bind(Array.prototype.map);
   const PromiseConstructor = Promise;
   const resolved = Promise.resolve;
   const rejected = Promise.reject;
@@ -12,7 +13,8 @@
   const isWellFormed = Function.prototype.call.bind(String.prototype.isWellFormed);
   const toWellFormed = Function.prototype.call.bind(String.prototype.toWellFormed);
 
-  const OP_ADVANCE = 2, OP_RPC = 20;
+  const OP_ADVANCE = 2, OP_PREVIOUS = 7, OP_RPC = 20;
+  const isName = RegExp.prototype.test.bind(/^[A-Za-z_$][\w$]*$/);
 
   // Whatever could tell one run from another, or needs the outside to mean anything.
   for (const name of ['WeakRef', 'FinalizationRegistry', 'Atomics', 'SharedArrayBuffer', 'performance', 'navigator', 'Intl',
@@ -121,6 +123,7 @@
   const System = freeze({
     caller: freeze({ get id() { return callerId; } }),
     files: runtime.files,
+    oracle: runtime.oracle,
   });
   defineProperty(globalThis, 'System', { value: System, writable: false, configurable: true, enumerable: false });
   const module = { exports: {} };
@@ -131,6 +134,19 @@
 
   let table = create(null);
   let receiver;
+
+  // `migrate(previous)`: `previous.NAME` is a variable or an export of the code before, as JSON has it.
+  const PREVIOUS = freeze(new Proxy(create(null), {
+    get(_, name) {
+      if (typeof name !== 'string' || !isName(name)) return undefined;
+      const answer = host(OP_PREVIOUS, name);
+      if (typeof answer === 'string') return parse(answer);
+      if (answer === undefined) return undefined;
+      const error = new Error(answer[1]);
+      error.name = answer[0];
+      throw error;
+    },
+  }));
 
   // Finds the methods: enumerable functions of `module.exports` in their order, or the functions that a module exports
   // in the order of the source (a namespace is sorted by name), those of a default-exported object last.
@@ -143,14 +159,18 @@
       table[name] = value;
       names[names.length] = name;
     };
+    // What only reads says so by `readonly`; in the list it stands as an object.
+    const listed = (name) => (table[name].readonly === true ? { readonly: name } : name);
     if (namespace === undefined) {
       receiver = module.exports;
       if (receiver !== null && (typeof receiver === 'object' || typeof receiver === 'function')) {
         for (const name in receiver) add(name, receiver[name]);
       }
-      return names;
+      return map(names, listed);
     }
     receiver = namespace;
+    // For who looks into the realm from outside, as at a script's.
+    hidden(globalThis, 'exports', namespace);
     const found = [];
     for (const name in namespace) {
       const value = namespace[name];
@@ -164,12 +184,18 @@
     if (fallback !== null && typeof fallback === 'object') {
       for (const name in fallback) add(name, fallback[name]);
     }
-    return names;
+    return map(names, listed);
+  }
+
+  // An export that is data.
+  function exported(name) {
+    const found = receiver !== null && typeof receiver === 'object' && name in receiver ? receiver[name] : undefined;
+    return typeof found === 'function' ? undefined : found;
   }
 
   function invoke(method, args, caller) {
     callerId = caller;
-    const value = apply(table[method], receiver, args);
+    const value = apply(table[method], receiver, method === 'migrate' ? [PREVIOUS] : args);
     return value !== null && (typeof value === 'object' || typeof value === 'function')
       ? apply(resolved, PromiseConstructor, [value])
       : value;
@@ -226,5 +252,5 @@
     hidden(globalThis, 'client', client);
   }
 
-  return { methods, invoke, tick, finish, describe, connect, inspect: (value) => inspect(value) };
+  return { methods, invoke, exported, consult: runtime.consult, tick, finish, describe, connect, inspect: (value) => inspect(value) };
 })

@@ -113,26 +113,47 @@ pub extern "C" fn limit(heap_bytes: u32, stack_bytes: u32) {
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn load(seed: u64) -> u64 {
+pub extern "C" fn load() -> u64 {
     run(|guest, request| {
         let [name, source] = fields(request);
-        guest.load(text(name), text(source), seed)
+        guest.load(text(name), text(source))
     })
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn call(seed: u64) -> u64 {
+pub extern "C" fn call() -> u64 {
     run(|guest, request| {
         let [method, args, caller] = fields(request);
-        guest.call(text(method), text(args), text(caller), seed)
+        guest.call(text(method), text(args), text(caller))
     })
 }
 
+/// Runs the function of the oracle that is being asked, in a fork of the realm that asks.
 #[unsafe(no_mangle)]
-pub extern "C" fn eval(seed: u64) -> u64 {
+pub extern "C" fn oracle() -> u64 {
+    run(|guest, _| guest.oracle())
+}
+
+/// A variable of the script as JSON.
+#[unsafe(no_mangle)]
+pub extern "C" fn peek() -> u64 {
+    run(|guest, request| {
+        let [name] = fields(request);
+        guest.peek(text(name))
+    })
+}
+
+/// From now on every question says where in the script it was asked.
+#[unsafe(no_mangle)]
+pub extern "C" fn trace() {
+    GUEST.with_borrow(|guest| guest.as_ref().expect("booted").trace());
+}
+
+#[unsafe(no_mangle)]
+pub extern "C" fn eval() -> u64 {
     run(|guest, request| {
         let [source] = fields(request);
-        guest.eval(text(source), seed)
+        guest.eval(text(source))
     })
 }
 

@@ -4,8 +4,8 @@
 //! The linear memory of this module *is* the realm: the host saves, restores, forks and hashes it as pages. So
 //! everything here is a function of the bytes that come in:
 //!
-//! - no clock but `set_now`, which the host calls with the time of the Input;
-//! - no randomness but `seed`, which comes with each call;
+//! - no clock but the host's, which tells the time of the Input;
+//! - no randomness but a seed, which a call asks for when it first needs one;
 //! - no state outside the linear memory (the shadow stack pointer is back at its base between two calls).
 //!
 //! # The ABI
@@ -19,8 +19,13 @@
 //! call   -> method, arguments (JSON array), caller?      reply: outcome
 //! eval   -> source                                       reply: outcome (text for a person)
 //! connect -> method names (JSON array)                   reply: outcome; the realm becomes a REPL's
+//! peek   -> name of a variable                           reply: outcome (its value as JSON)
+//! oracle -> nothing                                      reply: outcome; runs in a fork, see below
 //! outcome = tag u8, fields   0 value: JSON   1 no value   2 failure: name, message, stack   3 nothing ran: as 2
 //! ```
+//!
+//! When a script asks an oracle, the host copies the memory in the middle of that call, and calls `oracle` in the copy: it
+//! finds the function where the call has left it, below the frames of a caller that will never go on there.
 //!
 //! Guest to host goes through one import, `glassbox.host(op, ptr, len) -> len of the answer`, and
 //! `glassbox.take(ptr)`, which copies that answer to where the guest has made room.

@@ -13,7 +13,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 /// Evaluated in this order at boot; each is a function of `native` and `runtime`.
-const PRELUDE: [(&str, &str); 8] = [
+const PRELUDE: [(&str, &str); 9] = [
     ("glassbox:encoding", include_str!("../prelude/encoding.js")),
     ("glassbox:clone", include_str!("../prelude/clone.js")),
     ("glassbox:url", include_str!("../prelude/url.js")),
@@ -21,8 +21,13 @@ const PRELUDE: [(&str, &str); 8] = [
     ("glassbox:format", include_str!("../prelude/format.js")),
     ("glassbox:console", include_str!("../prelude/console.js")),
     ("glassbox:files", include_str!("../prelude/files.js")),
+    ("glassbox:oracle", include_str!("../prelude/oracle.js")),
     ("glassbox:realm", include_str!("../prelude/realm.js")),
 ];
+
+/// Questions of the guest itself. The others are the prelude's.
+const OP_SEED: u32 = 3;
+const OP_PLACE: u32 = 4;
 
 /// A result above this size fails the call: it would have to be stored, sent and compared.
 const MAX_RESULT_BYTES: usize = 8 << 20;
@@ -32,7 +37,8 @@ pub struct Guest {
     runtime: Runtime,
     context: Context,
     entry: Persistent<Object<'static>>,
-    random: Rc<Cell<u64>>,
+    random: Rc<Cell<Option<u64>>>,
+    tracing: Rc<Cell<bool>>,
 }
 
 /// Why a piece of work did not come to a value.
@@ -48,13 +54,14 @@ impl Guest {
         let runtime = Runtime::new_with_alloc(memory::Bounded).expect("memory for a runtime");
         runtime.set_max_stack_size(512 << 10);
         let context = Context::full(&runtime).expect("memory for a context");
-        let random = Rc::new(Cell::new(1));
+        let random = Rc::new(Cell::new(None));
+        let tracing = Rc::new(Cell::new(false));
         let entry = context.with(|ctx| {
-            let entry = boot(&ctx, &random).catch(&ctx).unwrap_or_else(|error| panic!("prelude: {error}"));
+            let entry = boot(&ctx, &random, &tracing).catch(&ctx).unwrap_or_else(|error| panic!("prelude: {error}"));
             Persistent::save(&ctx, entry)
         });
         runtime.run_gc();
-        Guest { runtime, context, entry, random }
+        Guest { runtime, context, entry, random, tracing }
     }
 
     /// Limits what scripts may use from now on.
@@ -64,8 +71,8 @@ impl Guest {
     }
 
     /// Evaluates a script, or an ES module if the source is no script, and finds its methods.
-    pub fn load(&self, name: &str, source: &str, seed: u64) -> Outcome {
-        self.random.set(seed);
+    pub fn load(&self, name: &str, source: &str) -> Outcome {
+        self.random.set(None);
         self.within(|ctx, entry| {
             let namespace = match compile(ctx, name, source)? {
                 Compiled::Script(function) => {
@@ -93,9 +100,8 @@ impl Guest {
     }
 
     /// Calls one exported method with a JSON array of arguments. `caller` is a JSON text.
-    pub fn call(&self, method: &str, args: &str, caller: &str, seed: u64) -> Outcome {
-        // splitmix64 spreads any seed, zero too.
-        self.random.set(seed);
+    pub fn call(&self, method: &str, args: &str, caller: &str) -> Outcome {
+        self.random.set(None);
         self.within(|ctx, entry| {
             let args = ctx.json_parse(args).map_err(|_| thrown(ctx))?;
             let caller = ctx.json_parse(caller).map_err(|_| thrown(ctx))?;
@@ -112,8 +118,8 @@ impl Guest {
     }
 
     /// Evaluates a line of a REPL and formats its value.
-    pub fn eval(&self, source: &str, seed: u64) -> Outcome {
-        self.random.set(seed);
+    pub fn eval(&self, source: &str) -> Outcome {
+        self.random.set(None);
         self.within(|ctx, entry| {
             let mut options = EvalOptions::default();
             options.strict = false;
@@ -144,38 +150,81 @@ impl Guest {
         })
     }
 
+    /// Runs the function of the oracle that is being asked. Only in a fork, in the middle of a call: the context is held
+    /// by that call, which never goes on here.
+    pub fn oracle(&self) -> Outcome {
+        self.random.set(None);
+        // SAFETY: the context lives as long as the guest, and the only code that uses it is suspended below us for ever.
+        let ctx = unsafe { Ctx::from_raw(self.context.as_raw()) };
+        self.guarded(&ctx, |ctx, entry| {
+            let ask: Function = entry.get("consult").map_err(|_| thrown(ctx))?;
+            let value: Value = ask.call(()).map_err(|_| thrown(ctx))?;
+            let value = self.settle(ctx, entry, value)?;
+            json(ctx, value)
+        })
+    }
+
+    /// A top-level variable or an export of the script, as JSON.
+    pub fn peek(&self, name: &str) -> Outcome {
+        self.random.set(None);
+        self.within(|ctx, entry| {
+            let exported: Function = entry.get("exported").map_err(|_| thrown(ctx))?;
+            let mut value: Value = exported.call((name,)).map_err(|_| thrown(ctx))?;
+            if value.is_undefined() {
+                let mut options = EvalOptions::default();
+                options.strict = false;
+                options.filename = Some("peek".into());
+                value = ctx
+                    .eval_with_options(format!("typeof {name} === 'undefined' ? undefined : {name}"), options)
+                    .map_err(|_| thrown(ctx))?;
+            }
+            json(ctx, value)
+        })
+    }
+
+    /// From now on every question to the host says first where in the script it is asked.
+    pub fn trace(&self) {
+        self.tracing.set(true);
+    }
+
     /// Runs work in the context and turns what it throws into a failure.
     fn within(
         &self,
         work: impl for<'js> FnOnce(&Ctx<'js>, &Object<'js>) -> std::result::Result<Outcome, Thrown<'js>>,
     ) -> Outcome {
+        self.context.with(|ctx| self.guarded(&ctx, work))
+    }
+
+    fn guarded<'js>(
+        &self,
+        ctx: &Ctx<'js>,
+        work: impl FnOnce(&Ctx<'js>, &Object<'js>) -> std::result::Result<Outcome, Thrown<'js>>,
+    ) -> Outcome {
         memory::was_refused();
-        self.context.with(|ctx| {
-            let entry = self.entry.clone().restore(&ctx).expect("saved in this runtime");
-            match work(&ctx, &entry) {
-                Ok(outcome) => outcome,
-                Err(Thrown::NeverSettles) => Outcome::Failure {
-                    name: "NeverSettlesError".into(),
-                    message: "The promise can never settle: no job and no timer is left that could do it".into(),
-                    stack: String::new(),
-                },
-                Err(Thrown::Value(value)) => {
-                    // The engine throws `null` when nothing is left to make an error of.
-                    let nothing = value.is_null();
-                    let [name, message, stack] = describe(&ctx, &entry, value);
-                    let full = nothing || (name == "InternalError" && message == "out of memory");
-                    if memory::was_refused() && full {
-                        let message = format!("The call needed more than {} bytes of heap", memory::limit_bytes());
-                        return Outcome::Failure { name: "HeapLimitError".into(), message, stack };
-                    }
-                    Outcome::Failure { name, message, stack }
+        let entry = self.entry.clone().restore(ctx).expect("saved in this runtime");
+        match work(ctx, &entry) {
+            Ok(outcome) => outcome,
+            Err(Thrown::NeverSettles) => Outcome::Failure {
+                name: "NeverSettlesError".into(),
+                message: "The promise can never settle: no job and no timer is left that could do it".into(),
+                stack: String::new(),
+            },
+            Err(Thrown::Value(value)) => {
+                // The engine throws `null` when nothing is left to make an error of.
+                let nothing = value.is_null();
+                let [name, message, stack] = describe(ctx, &entry, value);
+                let full = nothing || (name == "InternalError" && message == "out of memory");
+                if memory::was_refused() && full {
+                    let message = format!("The call needed more than {} bytes of heap", memory::limit_bytes());
+                    return Outcome::Failure { name: "HeapLimitError".into(), message, stack };
                 }
-                Err(Thrown::Syntax(value)) => {
-                    let [name, message, stack] = describe(&ctx, &entry, value);
-                    Outcome::Refused { name, message, stack }
-                }
+                Outcome::Failure { name, message, stack }
             }
-        })
+            Err(Thrown::Syntax(value)) => {
+                let [name, message, stack] = describe(ctx, &entry, value);
+                Outcome::Refused { name, message, stack }
+            }
+        }
     }
 
     /// Runs jobs, then timers in the order of their time, until `value` has settled and no job is left.
@@ -311,13 +360,31 @@ fn describe<'js>(ctx: &Ctx<'js>, entry: &Object<'js>, value: Value<'js>) -> [Str
 }
 
 /// Evaluates the prelude; what the last file returns are the entry points.
-fn boot<'js>(ctx: &Ctx<'js>, random: &Rc<Cell<u64>>) -> Result<Object<'js>> {
+fn boot<'js>(ctx: &Ctx<'js>, random: &Rc<Cell<Option<u64>>>, tracing: &Rc<Cell<bool>>) -> Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
     web::register(ctx, &native)?;
 
     let state = random.clone();
-    native.set("random", Func::new(move || next_random(&state)))?;
-    native.set("host", Func::new(host_call))?;
+    let drawn = tracing.clone();
+    native.set(
+        "random",
+        Func::new(move |ctx: Ctx<'js>| {
+            if drawn.get() && state.get().is_none() {
+                say_place(&ctx);
+            }
+            next_random(&state)
+        }),
+    )?;
+    let asked = tracing.clone();
+    native.set(
+        "host",
+        Func::new(move |ctx: Ctx<'js>, op: u32, text: JsString<'js>, data: rquickjs::prelude::Opt<Value<'js>>| {
+            if asked.get() {
+                say_place(&ctx);
+            }
+            host_call(ctx, op, text, data)
+        }),
+    )?;
 
     let runtime = Object::new(ctx.clone())?;
     let mut last = Value::new_undefined(ctx.clone());
@@ -330,10 +397,23 @@ fn boot<'js>(ctx: &Ctx<'js>, random: &Rc<Cell<u64>>) -> Result<Object<'js>> {
     Object::from_js(ctx, last)
 }
 
-/// splitmix64, scaled to [0, 1) with 53 bits as JavaScript wants it.
-fn next_random(state: &Cell<u64>) -> f64 {
-    let z = state.get().wrapping_add(0x9e37_79b9_7f4a_7c15);
-    state.set(z);
+/// Tells the host where in the script the next question is asked. It hears of it before the stack is looked for, too, since
+/// that is no work of the script.
+fn say_place(ctx: &Ctx<'_>) {
+    abi::host(OP_PLACE, &0u32.to_le_bytes());
+    let place = Exception::from_message(ctx.clone(), "").ok().and_then(|exception| exception.stack());
+    abi::host(OP_PLACE, &[&0u32.to_le_bytes()[..], place.unwrap_or_default().as_bytes()].concat());
+}
+
+/// splitmix64, scaled to [0, 1) with 53 bits as JavaScript wants it. It spreads any seed, zero too. A call that never draws
+/// never asks for a seed.
+fn next_random(state: &Cell<Option<u64>>) -> f64 {
+    let seed = state.get().unwrap_or_else(|| match abi::host(OP_SEED, &0u32.to_le_bytes()).get(1..9) {
+        Some(seed) => u64::from_le_bytes(seed.try_into().expect("8 bytes")),
+        None => 0,
+    });
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    state.set(Some(z));
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     ((z ^ (z >> 31)) >> 11) as f64 / (1u64 << 53) as f64
