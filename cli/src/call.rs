@@ -1,9 +1,10 @@
 //! `glassbox call`: one call.
 
-use crate::Failed;
 use crate::address::Address;
-use crate::client::Client;
+use crate::client::{Client, Who};
+use crate::{Failed, receipt};
 use serde_json::value::RawValue;
+use std::path::PathBuf;
 
 /// Call one method of a backend and print its JSON result.
 #[derive(clap::Args)]
@@ -15,9 +16,11 @@ pub struct Args {
     /// The arguments, each as JSON.
     #[arg(allow_negative_numbers = true)]
     json: Vec<String>,
-    /// Call as this user (the backend must run with --debug).
-    #[arg(short, long)]
-    user: Option<String>,
+    #[command(flatten)]
+    who: Who,
+    /// Wait for the call's receipt, check it, and write it to this file.
+    #[arg(long, value_name = "FILE")]
+    receipt: Option<PathBuf>,
 }
 
 pub fn run(args: Args) -> Result<(), Failed> {
@@ -27,9 +30,17 @@ pub fn run(args: Args) -> Result<(), Failed> {
             Failed::unable(format!("the argument {argument} is no JSON: {error} (text needs quotes: '\"text\"')"))
         })?;
     }
-    let mut client = Client::connect(&address, args.user.as_deref())?;
-    warn_about_user(&client, args.user.as_deref());
-    match client.call(&args.method, &format!("[{}]", args.json.join(",")))? {
+    let mut client = Client::connect(&address, &args.who)?;
+    warn_about_user(&client, args.who.user.as_deref());
+    let called = client.call_for(&args.method, &format!("[{}]", args.json.join(",")), args.receipt.is_some())?;
+    if let Some(file) = &args.receipt {
+        match &called.receipt {
+            Some(saved) => receipt::write(file, saved)?,
+            None if called.result.is_err() => {}
+            None => return Err(Failed::new("the backend gave no receipt")),
+        }
+    }
+    match called.result {
         Ok(Some(json)) => println!("{json}"),
         Ok(None) => {}
         Err(error) => return Err(Failed::new(error)),

@@ -3,9 +3,13 @@
 use crate::Failed;
 use sandbox::Level;
 use server::node::{Options, Script};
-use server::{Backend, http, listen};
+use server::commit::Callers;
+use server::oracle::AllowedHost;
+use server::outside::Oracles;
+use server::{Backend, http, limits, listen};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -35,6 +39,18 @@ pub struct Args {
     /// Accept an edited script or other limits for an existing directory: the new code becomes a transaction.
     #[arg(long)]
     upgrade: bool,
+    /// Take signed calls only.
+    #[arg(long, conflicts_with = "debug")]
+    require_auth: bool,
+    /// A host that oracles may fetch from; may be given several times.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    allow_net: Vec<AllowedHost>,
+    /// How long an oracle may take.
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    oracle_timeout_ms: Option<u64>,
+    /// Transactions between two checkpoints.
+    #[arg(long, hide = true, value_parser = clap::value_parser!(u64).range(2..=10_000))]
+    checkpoint_every: Option<u64>,
     /// Megabytes of memory that the script may use [default: 256].
     #[arg(long, value_parser = clap::value_parser!(u32).range(4..=1024))]
     heap_mib: Option<u32>,
@@ -67,6 +83,11 @@ pub fn run(args: Args) -> Result<(), Failed> {
         },
         title: args.title.clone().unwrap_or_else(|| format!("{stem} files")),
         upgrade: args.upgrade,
+        oracles: Oracles {
+            allowed: args.allow_net.clone().into(),
+            timeout: args.oracle_timeout_ms.map_or(limits::ORACLE_TIMEOUT, Duration::from_millis),
+        },
+        checkpoint_every: args.checkpoint_every,
     };
     server::raise_file_limit();
     // The executor and the committer have threads of their own; threads that only wake each other cost more than they help.
@@ -85,8 +106,8 @@ async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed>
     let mut terminate = signal(SignalKind::terminate()).map_err(Failed::new)?;
 
     let console = console(args.debug);
-    let debug = args.debug;
-    let starting = tokio::task::spawn_blocking(move || Backend::start(options, debug, console));
+    let callers = Callers { debug: args.debug, require_auth: args.require_auth };
+    let starting = tokio::task::spawn_blocking(move || Backend::start(options, callers, console));
     let (backend, started) = starting.await.map_err(Failed::new)?.map_err(Failed::new)?;
     if let Some(bytes) = started.torn_bytes {
         eprintln!(
@@ -94,7 +115,7 @@ async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed>
         );
     }
     if !started.fresh {
-        eprintln!("Replayed {} entries of the call log.", started.replayed);
+        eprintln!("Recovered {} entries of the call log; {} of them replayed.", started.entries, started.replayed);
     }
     let shown_host = if args.host == "127.0.0.1" { "localhost" } else { &args.host };
     let mount = args.mount.trim_matches('/');

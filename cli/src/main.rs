@@ -8,8 +8,13 @@ mod client;
 mod download;
 mod exec;
 mod files;
+mod key;
 mod log;
+mod past;
+mod receipt;
 mod repl;
+mod trace;
+mod upgrade;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -37,6 +42,14 @@ enum Command {
     Files(files::Args),
     /// Audit a backend: run its ledger again and compare.
     Verify(verify::Args),
+    /// Show what one call did, step by step.
+    Trace(trace::Args),
+    /// Replace the script of a backend, or see what that would change.
+    Upgrade(upgrade::Args),
+    /// Check the receipts of calls.
+    Receipt(receipt::Args),
+    /// Keep the keys that sign your calls.
+    Key(key::Args),
 }
 
 /// Why a command did not do what it was asked for.
@@ -67,6 +80,10 @@ fn main() -> ExitCode {
         Command::Log(args) => log::run(args),
         Command::Files(args) => files::run(args),
         Command::Verify(args) => verify::run(args),
+        Command::Trace(args) => trace::run(args),
+        Command::Upgrade(args) => upgrade::run(args),
+        Command::Receipt(args) => receipt::run(args),
+        Command::Key(args) => key::run(args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

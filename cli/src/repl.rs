@@ -1,25 +1,30 @@
 //! `glassbox repl`: JavaScript lines, run here in a realm of their own, with a `client` that calls the backend.
 
 mod input;
+mod past;
 
 use crate::Failed;
 use crate::address::Address;
 use crate::call::warn_about_user;
-use crate::client::Client;
+use crate::client::{Client, Who};
 use crate::with_stack;
 use input::{Input, Line};
-use sandbox::{Answer, Failure, Fault, Host, Level, Limits, Outcome, Realm, Sandbox};
+use sandbox::{Answer, Consult, Failure, Fault, Host, Level, Limits, OracleAnswer, Outcome, Realm, Sandbox};
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Open a REPL session to a backend.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The backend: HOST:PORT[/MOUNT], ws://… or http://…
+    /// The backend: HOST:PORT[/MOUNT], ws://… or http://…; with --at also its directory.
+    #[arg(value_name = "URL")]
     url: String,
-    /// Call as this user (the backend must run with --debug).
-    #[arg(short, long)]
-    user: Option<String>,
+    /// Look into the script itself, as it was right after this transaction: its number, its name (2.17), or #N for entry N of
+    /// the call log. Nothing that is done there is kept.
+    #[arg(long, value_name = "TX")]
+    at: Option<String>,
+    #[command(flatten)]
+    who: Who,
     /// Evaluate this, print the result and end; exit 1 if it fails.
     #[arg(short, long, value_name = "JS")]
     exec: Option<String>,
@@ -34,15 +39,23 @@ Ctrl-C             clears the line
 Variables survive from line to line. A line that fails changes none.";
 
 pub fn run(args: Args) -> Result<(), Failed> {
+    if let Some(at) = args.at {
+        return past::run(at, args.url, args.exec);
+    }
     let address = Address::parse(&args.url)?;
     with_stack(move || match args.exec {
-        Some(source) => once(address, args.user, &source),
-        None => session(address, args.user),
+        Some(source) => once(&mut Session::open(address, args.who)?, &source),
+        None => session(address, args.who),
     })?
 }
 
-fn once(address: Address, user: Option<String>, source: &str) -> Result<(), Failed> {
-    let mut session = Session::open(address, user)?;
+/// What evaluates lines.
+trait Answered {
+    /// Fails only when the session cannot go on.
+    fn eval(&mut self, source: &str) -> Result<Outcome, Failed>;
+}
+
+fn once(session: &mut impl Answered, source: &str) -> Result<(), Failed> {
     match session.eval(source)? {
         Outcome::Value(text) => println!("{text}"),
         Outcome::Nothing => {}
@@ -51,17 +64,30 @@ fn once(address: Address, user: Option<String>, source: &str) -> Result<(), Fail
     Ok(())
 }
 
-fn session(address: Address, user: Option<String>) -> Result<(), Failed> {
+fn session(address: Address, who: Who) -> Result<(), Failed> {
     println!("Connecting...");
-    let mut session = Session::open(address, user)?;
+    let mut session = Session::open(address, who)?;
     println!("Connected.");
     println!("You can use 'client' object to access the backend.");
     let methods = session.realm.host().client.info.methods.clone();
-    let mut input = Input::open(methods)?;
+    converse(&mut session, &Talk { prompt: "> ".into(), help: HELP, object: "client", methods })
+}
+
+/// How a session shows itself.
+struct Talk {
+    prompt: String,
+    help: &'static str,
+    /// The object whose methods are completed.
+    object: &'static str,
+    methods: Vec<String>,
+}
+
+fn converse(session: &mut impl Answered, talk: &Talk) -> Result<(), Failed> {
+    let mut input = Input::open(talk.object, talk.methods.clone())?;
     let mut source = String::new();
     let mut unfinished = None;
     loop {
-        match input.read(if source.is_empty() { "> " } else { "... " })? {
+        match input.read(if source.is_empty() { &talk.prompt } else { "... " })? {
             Line::End => {
                 // What was typed was never complete.
                 if let Some(failure) = unfinished {
@@ -77,7 +103,7 @@ fn session(address: Address, user: Option<String>) -> Result<(), Failed> {
                 match line.trim() {
                     ".exit" if source.is_empty() => return Ok(()),
                     ".help" if source.is_empty() => {
-                        println!("{HELP}");
+                        println!("{}", talk.help);
                         continue;
                     }
                     "" if source.is_empty() => continue,
@@ -136,21 +162,22 @@ struct Session {
 }
 
 impl Session {
-    fn open(address: Address, user: Option<String>) -> Result<Session, Failed> {
-        let client = Client::connect(&address, user.as_deref())?;
-        warn_about_user(&client, user.as_deref());
+    fn open(address: Address, who: Who) -> Result<Session, Failed> {
+        let client = Client::connect(&address, &who)?;
+        warn_about_user(&client, who.user.as_deref());
         let methods = serde_json::to_string(&client.info.methods).expect("strings can be written");
         let sandbox = Sandbox::new().map_err(Failed::unable)?;
-        let mut realm = Realm::new(&sandbox, Limits::DEFAULT, Remote { client, address, user }).map_err(Failed::unable)?;
+        let mut realm = Realm::new(&sandbox, Limits::DEFAULT, Remote { client, address, who }).map_err(Failed::unable)?;
         realm.connect(&methods).map_err(Failed::unable)?;
         Ok(Session { realm })
     }
+}
 
+impl Answered for Session {
     /// Fails only when the connection is lost for good.
     fn eval(&mut self, source: &str) -> Result<Outcome, Failed> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        // Nobody replays a REPL: the time is seed enough for its `Math.random`.
-        self.realm.eval(source, now.as_millis() as u64, now.as_nanos() as u64).map_err(Failed::new)
+        self.realm.eval(source, now.as_millis() as u64).map_err(Failed::new)
     }
 }
 
@@ -158,7 +185,7 @@ impl Session {
 struct Remote {
     client: Client,
     address: Address,
-    user: Option<String>,
+    who: Who,
 }
 
 /// A call of a method, as in the sandbox's prelude.
@@ -171,6 +198,18 @@ impl Host for Remote {
             Level::Warn | Level::Error => eprintln!("{line}"),
         }
     }
+
+    fn seed(&mut self) -> Result<u64, Fault> {
+        // Nobody replays a REPL: the time is seed enough for its `Math.random`.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok(now.as_nanos() as u64)
+    }
+
+    fn consult(&mut self) -> Result<Consult, Fault> {
+        Ok(Consult::Recorded(Err(("OracleError".into(), "There are no oracles in a REPL".into()))))
+    }
+
+    fn consulted(&mut self, _: &OracleAnswer) {}
 
     fn ask(&mut self, op: u32, text: &str, data: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         if op != OP_RPC {
@@ -198,7 +237,7 @@ impl Host for Remote {
 impl Remote {
     fn reconnect(&mut self, why: &str) -> Result<(), Fault> {
         let lost = |error: Failed| Fault(format!("The connection to {} is lost ({why}). {}", self.address, error.message));
-        self.client = Client::connect(&self.address, self.user.as_deref()).map_err(lost)?;
+        self.client = Client::connect(&self.address, &self.who).map_err(lost)?;
         eprintln!("The connection was lost; connected again.");
         Ok(())
     }

@@ -4,15 +4,20 @@
 //! stand as they were received:
 //!
 //! ```text
-//! {"call":"increment","args":[1],"caller":"bob","time":1763828000123,"seed":"00c0ffee00c0ffee"}
-//! {"init":true,"time":…,"seed":"…"}
-//! {"deploy":{"name":"counter.js","source":"…","heap_bytes":…,"stack_bytes":…,"instructions":…},"time":…,"seed":"…"}
+//! {"call":"increment","args":[1],"caller":"bob","time":1763828000123}
+//! {"call":"increment","args":[1],"caller":"64 hex","nonce":"16 hex.7","head":"2.17","signature":"base64","time":…}
+//! {"init":true,"time":…}
+//! {"deploy":{"name":"counter.js","source":"…","heap_bytes":…,"stack_bytes":…,"instructions":…},"time":…}
 //! ```
 //!
-//! Without `caller` the call is anonymous. `time` is in milliseconds since 1970: `Date` during the call. `seed` feeds `Math.random`.
+//! Without `caller` the call is anonymous; with `signature` it is a key's. `time` is in milliseconds since 1970: `Date` during
+//! the call.
 //!
 //! Invariant: one input has one encoding. What would not be written again as the same bytes is refused.
 
+use crate::auth::{Caller, Signed, looks_like_a_key};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -25,15 +30,11 @@ pub enum Input {
         code: Code,
         /// Milliseconds since 1970.
         time_ms: u64,
-        /// For `Math.random`.
-        seed: u64,
     },
     /// The script's `init`, once, before the first call.
     Init {
         /// Milliseconds since 1970.
         time_ms: u64,
-        /// For `Math.random`.
-        seed: u64,
     },
     /// A caller's call.
     Call(Call),
@@ -50,12 +51,7 @@ pub struct Call {
     pub caller: Caller,
     /// Milliseconds since 1970.
     pub time_ms: u64,
-    /// For `Math.random`.
-    pub seed: u64,
 }
-
-/// `System.caller.id`: `None` for an anonymous caller.
-pub type Caller = Option<String>;
 
 /// A script and the limits that it runs under.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,9 +129,14 @@ struct CallRecord<'a> {
     #[serde(borrow)]
     args: &'a RawValue,
     #[serde(default)]
-    caller: Caller,
+    caller: Option<String>,
+    #[serde(default)]
+    nonce: Option<String>,
+    #[serde(default)]
+    head: Option<String>,
+    #[serde(default)]
+    signature: Option<String>,
     time: u64,
-    seed: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -143,7 +144,6 @@ struct CallRecord<'a> {
 struct InitRecord {
     init: bool,
     time: u64,
-    seed: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -151,15 +151,31 @@ struct InitRecord {
 struct DeployRecord {
     deploy: Code,
     time: u64,
-    seed: String,
 }
 
-fn seed_text(seed: u64) -> String {
-    format!("{seed:016x}")
-}
-
-fn seed_of(text: &str) -> std::result::Result<u64, String> {
-    u64::from_str_radix(text, 16).map_err(|_| "the seed is no hexadecimal number".into())
+/// The caller of a record. Whether the signature is good is for [`crate::auth`] to say.
+fn caller_of(record: &CallRecord) -> std::result::Result<Caller, String> {
+    let caller = match (&record.caller, &record.nonce, &record.head, &record.signature) {
+        (None, None, None, None) => Caller::Anonymous,
+        (Some(name), None, None, None) if looks_like_a_key(name) => return Err("a key without a signature".into()),
+        (Some(name), None, None, None) => Caller::Named(name.clone()),
+        (Some(key), Some(nonce), Some(head), Some(signature)) => {
+            let (session, counter) = Signed::parse_nonce(nonce).ok_or("the nonce is malformed")?;
+            Caller::Signed(Box::new(Signed {
+                key: ledger::hex::decode(key).ok_or("the caller is no key")?,
+                session,
+                counter,
+                head: head.parse().map_err(|_| "the head is no transaction")?,
+                signature: BASE64
+                    .decode(signature)
+                    .ok()
+                    .and_then(|bytes| bytes.try_into().ok())
+                    .ok_or("the signature has no 64 bytes of base64")?,
+            }))
+        }
+        _ => return Err("a signed call has caller, nonce, head and signature".into()),
+    };
+    Ok(caller)
 }
 
 impl Input {
@@ -173,19 +189,26 @@ impl Input {
                 text(&mut out, &call.method).expect("a vector takes everything");
                 out.extend_from_slice(b",\"args\":");
                 out.extend_from_slice(call.args.as_bytes());
-                if let Some(caller) = &call.caller {
-                    out.extend_from_slice(b",\"caller\":");
-                    text(&mut out, caller).expect("a vector takes everything");
+                match &call.caller {
+                    Caller::Anonymous => {}
+                    Caller::Named(name) => {
+                        out.extend_from_slice(b",\"caller\":");
+                        text(&mut out, name).expect("a vector takes everything");
+                    }
+                    Caller::Signed(signed) => {
+                        let (key, signature) = (ledger::hex::encode(&signed.key), BASE64.encode(signed.signature));
+                        let (nonce, head) = (signed.nonce(), signed.head);
+                        let fields = format!(
+                            ",\"caller\":\"{key}\",\"nonce\":\"{nonce}\",\"head\":\"{head}\",\"signature\":\"{signature}\""
+                        );
+                        out.extend_from_slice(fields.as_bytes());
+                    }
                 }
-                out.extend_from_slice(format!(",\"time\":{},\"seed\":\"{:016x}\"}}", call.time_ms, call.seed).as_bytes());
+                out.extend_from_slice(format!(",\"time\":{}}}", call.time_ms).as_bytes());
                 return out;
             }
-            Input::Init { time_ms, seed } => {
-                serde_json::to_vec(&InitRecord { init: true, time: *time_ms, seed: seed_text(*seed) })
-            }
-            Input::Deploy { code, time_ms, seed } => {
-                serde_json::to_vec(&DeployRecord { deploy: code.clone(), time: *time_ms, seed: seed_text(*seed) })
-            }
+            Input::Init { time_ms } => serde_json::to_vec(&InitRecord { init: true, time: *time_ms }),
+            Input::Deploy { code, time_ms } => serde_json::to_vec(&DeployRecord { deploy: code.clone(), time: *time_ms }),
         };
         json.expect("strings and numbers can be written")
     }
@@ -198,22 +221,20 @@ impl Input {
                 if !record.args.get().starts_with('[') {
                     return Err("the arguments are no array".to_owned());
                 }
+                let caller = caller_of(&record)?;
                 Ok(Input::Call(Call {
                     method: record.call,
                     args: record.args.get().to_owned(),
-                    caller: record.caller,
+                    caller,
                     time_ms: record.time,
-                    seed: seed_of(&record.seed)?,
                 }))
             };
             strict(WHAT, bytes, read, Input::encode)
         } else if bytes.starts_with(b"{\"init\":") {
-            let read = |record: InitRecord| Ok(Input::Init { time_ms: record.time, seed: seed_of(&record.seed)? });
+            let read = |record: InitRecord| Ok(Input::Init { time_ms: record.time });
             strict(WHAT, bytes, read, Input::encode)
         } else {
-            let read = |record: DeployRecord| {
-                Ok(Input::Deploy { code: record.deploy, time_ms: record.time, seed: seed_of(&record.seed)? })
-            };
+            let read = |record: DeployRecord| Ok(Input::Deploy { code: record.deploy, time_ms: record.time });
             strict(WHAT, bytes, read, Input::encode)
         }
     }
@@ -221,7 +242,7 @@ impl Input {
     /// When it was admitted, in milliseconds since 1970.
     pub fn time_ms(&self) -> u64 {
         match self {
-            Input::Deploy { time_ms, .. } | Input::Init { time_ms, .. } => *time_ms,
+            Input::Deploy { time_ms, .. } | Input::Init { time_ms } => *time_ms,
             Input::Call(call) => call.time_ms,
         }
     }

@@ -1,11 +1,17 @@
 //! The machine: executes inputs, applies what they wrote, and replays ledgers.
 
-use crate::input::{Input, MalformedRecord};
+use crate::auth::{Caller, Head, Signed};
+use crate::checkpoint::Checkpoint;
+use crate::difference::{Difference, Divergence, ReplayError, compare, shown};
+use crate::input::{Call, Input, MalformedRecord};
 use crate::outcome::{self, Outcome};
+use crate::outside::{Outside, Recorded, Source, decode_oracles, encode_oracles};
+use crate::reading::Reading;
+use crate::records::Records;
 use crate::script::Script;
 use crate::state::{Snapshot, State};
 use crate::{Fault, Service, maps};
-use ledger::{MapWrites, Transaction, TxId, WriteSet};
+use ledger::{Hash, SignatureInfo, Transaction, WriteSet};
 use sandbox::{Level, Sandbox};
 
 /// Where the console of the app goes: the number of the entry in the call log, the level, the line.
@@ -13,9 +19,7 @@ pub type Console = Box<dyn FnMut(u64, Level, &str) + Send>;
 
 /// An app in the state that its ledger has led to.
 pub struct Machine {
-    service: Option<Service>,
     script: Script,
-    entries: u64,
 }
 
 /// A transaction, read: what it ran and what came of it.
@@ -28,95 +32,46 @@ pub struct Entry {
 }
 
 impl Entry {
-    /// Reads a transaction; `None` if it ran nothing (the first one, signatures).
+    /// Reads a transaction; `None` if it ran nothing (the first one, signatures, checkpoints).
     pub fn read(writes: &WriteSet) -> Result<Option<Entry>, MalformedRecord> {
         let Some(record) = writes.get(maps::GLASSBOX, maps::CALL_KEY) else { return Ok(None) };
+        Entry::decode(record).map(Some)
+    }
+
+    /// Reads the record of a call: the input, a line feed, the result.
+    pub fn decode(record: &[u8]) -> Result<Entry, MalformedRecord> {
         // The arguments may hold line feeds, a result as the engine writes it holds none.
         let split = record.iter().rposition(|&byte| byte == b'\n');
         let (input, result) = record.split_at(split.ok_or(MalformedRecord { what: "call", why: "it has no outcome".into() })?);
-        Ok(Some(Entry { input: Input::decode(input)?, result: outcome::decode(&result[1..])? }))
+        Ok(Entry { input: Input::decode(input)?, result: outcome::decode(&result[1..])? })
     }
 }
 
-/// A transaction that does not come out again as the ledger has it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("transaction {txid}: {difference}")]
-pub struct Divergence {
-    /// Which.
-    pub txid: TxId,
-    /// What differs.
-    pub difference: Difference,
+/// What a transaction claims, and its receipt proves: the digest of the record of its call.
+pub fn claims(writes: &WriteSet) -> Option<Hash> {
+    writes.get(maps::GLASSBOX, maps::CALL_KEY).map(ledger::sha256)
 }
-
-/// What differs between a transaction and its replay. Values are shown as text, shortened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Difference {
-    /// A record cannot be read.
-    #[error(transparent)]
-    Malformed(#[from] MalformedRecord),
-    /// Something is written that no input explains.
-    #[error("nothing explains its write of {key} in {map}")]
-    Unexplained {
-        /// The map.
-        map: String,
-        /// The key.
-        key: String,
-    },
-    /// The result or the error is another.
-    #[error("{what}: the ledger says {recorded}, the replay gives {replayed}")]
-    Result {
-        /// The method.
-        what: String,
-        /// In the ledger.
-        recorded: String,
-        /// Again.
-        replayed: String,
-    },
-    /// A write is another.
-    #[error("{what} of {key} in {map}: the ledger says {recorded}, the replay gives {replayed}")]
-    Write {
-        /// The method.
-        what: String,
-        /// The map.
-        map: String,
-        /// The key.
-        key: String,
-        /// In the ledger.
-        recorded: String,
-        /// Again.
-        replayed: String,
-    },
-    /// The claims digest or the private part is used, which no app of this kind does.
-    #[error("it has {0}, which this kind of app never writes")]
-    Foreign(&'static str),
-    /// It stands before the first transaction, or the first stands twice.
-    #[error("{0}")]
-    Order(&'static str),
-}
-
-/// A replay that did not come to its end.
-#[derive(Debug, thiserror::Error)]
-pub enum ReplayError {
-    /// The ledger says something else than the replay.
-    #[error(transparent)]
-    Divergence(#[from] Box<Divergence>),
-    /// The host failed.
-    #[error(transparent)]
-    Fault(#[from] Fault),
-}
-
-/// The longest value that a difference shows, in characters.
-const SHOWN_CHARS: usize = 200;
 
 impl Machine {
     /// An app before its first transaction. The state must be empty.
-    pub fn new(sandbox: Sandbox, state: State, console: Console) -> Machine {
-        Machine { service: None, script: Script::new(sandbox, state, console), entries: 0 }
+    pub fn new(sandbox: Sandbox, state: State, console: Console, outside: Box<dyn Outside>) -> Machine {
+        Machine { script: Script::new(sandbox, Records::new(state), console, outside) }
+    }
+
+    /// An app as it was right after a checkpoint, which `records` have folded last.
+    pub fn resume(
+        sandbox: Sandbox,
+        records: Records,
+        checkpoint: &Checkpoint,
+        console: Console,
+        outside: Box<dyn Outside>,
+    ) -> Result<Machine, Fault> {
+        Ok(Machine { script: Script::resume(sandbox, records, checkpoint, console, outside)? })
     }
 
     /// What the ledger is a ledger of, once the first transaction was applied.
     pub fn service(&self) -> Option<&Service> {
-        self.service.as_ref()
+        self.records().service()
     }
 
     /// The app.
@@ -124,42 +79,90 @@ impl Machine {
         &self.script
     }
 
+    /// The app, to look into it.
+    pub fn script_mut(&mut self) -> &mut Script {
+        &mut self.script
+    }
+
+    /// What the ledger implies without the heap.
+    pub fn records(&self) -> &Records {
+        self.script.records()
+    }
+
     /// How many entries the call log has: deployments, `init`, calls. The next one has this number.
     pub fn entries(&self) -> u64 {
-        self.entries
+        self.records().entries()
     }
 
     /// The state, for readers on other threads.
     pub fn snapshot(&mut self) -> Snapshot {
-        self.script.state_mut().snapshot()
+        self.script.records_mut().state_mut().snapshot()
     }
 
     /// The state, to flush it.
     pub fn state_mut(&mut self) -> &mut State {
-        self.script.state_mut()
+        self.script.records_mut().state_mut()
     }
 
     /// Takes the first transaction: what the ledger is a ledger of.
     pub fn begin(&mut self, seqno: u64, service: Service) -> Result<WriteSet, Fault> {
         let mut writes = WriteSet::new();
         service.write(&mut writes);
-        self.script.begin(&service);
-        self.script.apply(seqno, writes.maps.get(maps::FILES))?;
-        self.service = Some(service);
+        self.script.records_mut().apply(seqno, &writes, None)?;
         Ok(writes)
+    }
+
+    /// Takes a signature transaction.
+    pub fn signed(&mut self, signature: &SignatureInfo) -> Result<(), Fault> {
+        self.script.records_mut().sign(&Head::from(signature))
     }
 
     /// Runs an input as transaction `seqno`: the one way in which anything ever happens. The state has the writes when this
     /// returns; the write set is for the ledger.
     pub fn execute(&mut self, seqno: u64, input: &Input) -> Result<(Outcome, WriteSet), Fault> {
-        let outcome = self.script.execute(self.entries, input)?;
-        self.entries += 1;
-        let writes = seal(input, &outcome);
-        self.script.apply(seqno, writes.maps.get(maps::FILES))?;
+        self.script.sure(false);
+        self.execute_from(seqno, input, Source::Live)
+    }
+
+    pub(crate) fn execute_from(&mut self, seqno: u64, input: &Input, source: Source) -> Result<(Outcome, WriteSet), Fault> {
+        let record = input.encode();
+        let outcome = self.script.execute(seqno, &record, input, source)?;
+        let entry = Entry { input: input.clone(), result: outcome.result.clone() };
+        let writes = seal(record, &outcome);
+        self.script.records_mut().apply(seqno, &writes, Some(&entry))?;
         Ok((outcome, writes))
     }
 
-    /// Executes what a transaction says was executed, and compares. `Ok` says what it was.
+    /// Writes a checkpoint as transaction `seqno`: see [`crate::checkpoint`].
+    pub fn checkpoint(&mut self, seqno: u64) -> Result<WriteSet, Fault> {
+        let mut writes = WriteSet::new();
+        self.script.save(&mut writes)?;
+        self.script.records_mut().apply(seqno, &writes, None)?;
+        Ok(writes)
+    }
+
+    /// What readers need, if the code exports a method that only reads. After a deployment it is another.
+    pub fn share(&mut self) -> Result<Option<Reading>, Fault> {
+        self.script.share()
+    }
+
+    /// Lets readers have the state as it is now. They can still have it while the next call runs.
+    pub fn publish(&mut self) {
+        self.script.publish();
+    }
+
+    /// Has checkpoints come more often than every [`crate::checkpoint::CHECKPOINT_TRANSACTIONS`].
+    pub fn checkpoint_every(&mut self, transactions: u64) {
+        self.script.checkpoint_every(transactions);
+    }
+
+    /// Whether a checkpoint is due before transaction `seqno`.
+    pub fn wants_checkpoint(&self, seqno: u64) -> bool {
+        self.script.wants_checkpoint(seqno)
+    }
+
+    /// Executes what a transaction says was executed, and compares. `Ok` says what it was. After an error the machine is of
+    /// no further use.
     pub fn replay(&mut self, transaction: &Transaction) -> Result<Option<Entry>, ReplayError> {
         let txid = transaction.txid();
         let diverges = |difference| ReplayError::Divergence(Box::new(Divergence { txid, difference }));
@@ -167,8 +170,12 @@ impl Machine {
         if !transaction.private().is_empty() {
             return Err(diverges(Difference::Foreign("a private part")));
         }
-        if transaction.claims_digest() != [0; 32] {
-            return Err(diverges(Difference::Foreign("a claims digest")));
+        if let Ok(Some(signature)) = SignatureInfo::read(transaction) {
+            self.signed(&signature)?;
+            return Ok(None);
+        }
+        if transaction.claims_digest() != claims(recorded).unwrap_or_default() {
+            return Err(diverges(Difference::Claims));
         }
         if let Some(record) = recorded.get(maps::GLASSBOX, maps::SERVICE_KEY) {
             if txid.seqno != 1 {
@@ -179,14 +186,31 @@ impl Machine {
             compare("the service", recorded, &writes).map_err(diverges)?;
             return Ok(None);
         }
-        if self.service.is_none() {
+        if self.service().is_none() {
             return Err(diverges(Difference::Order("the first transaction does not say what the ledger is a ledger of")));
+        }
+        if let Some(record) = recorded.get(maps::GLASSBOX, maps::CHECKPOINT_KEY) {
+            Checkpoint::decode(record).map_err(|error| diverges(error.into()))?;
+            let writes = self.checkpoint(txid.seqno)?;
+            compare("the checkpoint", recorded, &writes).map_err(diverges)?;
+            return Ok(None);
         }
         let Some(entry) = Entry::read(recorded).map_err(|error| diverges(error.into()))? else {
             compare("the transaction", recorded, &WriteSet::new()).map_err(diverges)?;
+            self.script.records_mut().apply(txid.seqno, &WriteSet::new(), None)?;
             return Ok(None);
         };
-        let (outcome, writes) = self.execute(txid.seqno, &entry.input)?;
+        let source = self.recorded(recorded).map_err(diverges)?;
+        self.admissible(&entry.input)?.map_err(diverges)?;
+        self.script.sure(entry.result.is_ok() && !matches!(entry.input, Input::Deploy { .. }));
+        let executed = self.execute_from(txid.seqno, &entry.input, source);
+        if let Some(difference) = self.script.take_problem() {
+            return Err(diverges(difference));
+        }
+        if self.script.is_broken() {
+            return Err(diverges(Difference::Failed { what: what(&entry.input) }));
+        }
+        let (outcome, writes) = executed?;
         if outcome.result != entry.result {
             return Err(diverges(Difference::Result {
                 what: self::what(&entry.input),
@@ -197,15 +221,53 @@ impl Machine {
         compare(&what(&entry.input), recorded, &writes).map_err(diverges)?;
         Ok(Some(entry))
     }
+
+    /// What the ledger says came from outside.
+    pub(crate) fn recorded(&self, writes: &WriteSet) -> Result<Source, Difference> {
+        let malformed = |what, why: &str| Difference::Malformed(MalformedRecord { what, why: why.into() });
+        let mut recorded = Recorded::default();
+        if let Some(chance) = writes.get(maps::GLASSBOX, maps::CHANCE_KEY) {
+            recorded.chance = Some(chance.try_into().map_err(|_| malformed("chance", "it has not 48 bytes"))?);
+        }
+        if let Some(oracles) = writes.get(maps::GLASSBOX, maps::ORACLES_KEY) {
+            recorded.oracles =
+                decode_oracles(oracles).ok_or_else(|| malformed("oracles", "they are not in the one form that is allowed"))?.into();
+        }
+        Ok(Source::Recorded(recorded))
+    }
+
+    /// Whether an input of the ledger could have been admitted.
+    fn admissible(&self, input: &Input) -> Result<Result<(), Difference>, Fault> {
+        let (time_ms, before_ms) = (input.time_ms(), self.records().time_ms());
+        if time_ms < before_ms {
+            return Ok(Err(Difference::Time { time_ms, before_ms }));
+        }
+        let Input::Call(call) = input else { return Ok(Ok(())) };
+        let Caller::Signed(signed) = &call.caller else { return Ok(Ok(())) };
+        Ok(self.admits(call, signed)?.map_err(|error| Difference::Caller { error }))
+    }
+
+    /// Whether a signed call may be run now.
+    pub fn admits(&self, call: &Call, signed: &Signed) -> Result<Result<(), crate::AuthError>, Fault> {
+        let backend = self.service().map_or("", |service| &service.log);
+        Ok(self.records().admits(signed, call.time_ms)?.and_then(|root| {
+            if signed.covers(backend, &root, &call.method, &call.args) { Ok(()) } else { Err(crate::AuthError::Altered) }
+        }))
+    }
 }
 
 /// The write set of an executed input.
-fn seal(input: &Input, outcome: &Outcome) -> WriteSet {
+fn seal(mut record: Vec<u8>, outcome: &Outcome) -> WriteSet {
     let mut set = WriteSet::new();
-    let mut record = input.encode();
     record.push(b'\n');
     record.extend_from_slice(&outcome::encode(&outcome.result));
     set.put(maps::GLASSBOX, maps::CALL_KEY, record);
+    if let Some(chance) = &outcome.chance {
+        set.put(maps::GLASSBOX, maps::CHANCE_KEY, chance);
+    }
+    if !outcome.oracles.is_empty() {
+        set.put(maps::GLASSBOX, maps::ORACLES_KEY, encode_oracles(&outcome.oracles));
+    }
     for (path, value) in &outcome.writes {
         match value {
             Some(value) => set.put(maps::FILES, path.as_bytes(), value.as_slice()),
@@ -220,56 +282,5 @@ fn what(input: &Input) -> String {
         Input::Deploy { code, .. } => format!("deployment of {}", code.name),
         Input::Init { .. } => "init()".into(),
         Input::Call(call) => format!("{}()", call.method),
-    }
-}
-
-/// Maps that are the ledger's own; the audit of the ledger checks them.
-fn is_the_ledgers(map: &str) -> bool {
-    map.starts_with("public:ccf.")
-}
-
-fn compare(what: &str, recorded: &WriteSet, replayed: &WriteSet) -> Result<(), Difference> {
-    let none = MapWrites::default();
-    let names = recorded.maps.keys().chain(replayed.maps.keys()).filter(|map| !is_the_ledgers(map));
-    for map in names {
-        let (theirs, ours) = (recorded.maps.get(map).unwrap_or(&none), replayed.maps.get(map).unwrap_or(&none));
-        if theirs == ours {
-            continue;
-        }
-        let keys = [&theirs.writes, &ours.writes].into_iter().flat_map(|writes| writes.keys());
-        for key in keys.chain(&theirs.removes).chain(&ours.removes) {
-            let value = |writes: &MapWrites| match writes.writes.get(key) {
-                Some(value) => shown_entry(map, value),
-                None if writes.removes.contains(key) => "removed".into(),
-                None => "nothing".to_owned(),
-            };
-            let same =
-                theirs.writes.get(key) == ours.writes.get(key) && theirs.removes.contains(key) == ours.removes.contains(key);
-            if !same {
-                let key = String::from_utf8_lossy(key).into_owned();
-                if replayed.maps.is_empty() {
-                    return Err(Difference::Unexplained { map: map.clone(), key });
-                }
-                let (recorded, replayed) = (value(theirs), value(ours));
-                return Err(Difference::Write { what: what.into(), map: map.clone(), key, recorded, replayed });
-            }
-        }
-    }
-    Ok(())
-}
-
-fn shown_entry(map: &str, value: &[u8]) -> String {
-    match crate::script::archive::Entry::decode(value) {
-        Some(entry) if map == maps::FILES => entry.describe(SHOWN_CHARS),
-        _ => shown(value),
-    }
-}
-
-/// Bytes as a person can read them, shortened.
-pub(crate) fn shown(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    match text.char_indices().nth(SHOWN_CHARS) {
-        Some((end, _)) => format!("{}… ({} bytes)", &text[..end], bytes.len()),
-        None => text.into_owned(),
     }
 }

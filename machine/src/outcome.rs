@@ -24,6 +24,10 @@ pub struct Outcome {
     pub result: Result,
     /// What it changed in the files archive: `None` removes an entry. Empty if it failed.
     pub writes: BTreeMap<String, Option<Vec<u8>>>,
+    /// The chance key's signature, if this was the first to draw from it. Also if it failed.
+    pub chance: Option<[u8; ledger::chance::CHANCE_BYTES]>,
+    /// What oracles have said. Also if it failed.
+    pub oracles: Vec<sandbox::OracleAnswer>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -7,7 +7,7 @@ use ledger::WriteSet;
 use serde::{Deserialize, Serialize};
 
 /// The version of the records that this crate writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// An app and its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +23,8 @@ pub struct Service {
     pub files: String,
     /// The call log's ed25519 public key, hex.
     pub log: String,
+    /// The public key of chance (BLS12-381, hex): see [`ledger::chance`].
+    pub chance: String,
     /// The sandbox that the operator ran first: [`sandbox::ENGINE`].
     pub engine: String,
 }

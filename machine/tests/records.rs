@@ -3,7 +3,9 @@
 #![allow(clippy::unwrap_used)]
 
 use machine::script::archive::Entry;
-use machine::{Call, Code, Input, Service, Settings, outcome};
+use ledger::TxId;
+use machine::outside::{decode_oracles, encode_oracles};
+use machine::{Call, Caller, Checkpoint, Code, Input, Service, Settings, Signed, outcome};
 use proptest::prelude::*;
 use sandbox::Failure;
 use std::borrow::Cow;
@@ -26,16 +28,26 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
+fn caller() -> impl Strategy<Value = Caller> {
+    let signed = (any::<[u8; 32]>(), any::<[u8; 8]>(), any::<u64>(), 1u64..1 << 30, 1u64..1 << 60, any::<[u8; 32]>()).prop_map(
+        |(key, session, counter, view, seqno, half)| {
+            let signature = [half, key].concat().try_into().unwrap();
+            Caller::Signed(Box::new(Signed { key, session, counter, head: TxId { view, seqno }, signature }))
+        },
+    );
+    prop_oneof![Just(Caller::Anonymous), any::<String>().prop_map(Caller::Named), signed]
+}
+
 fn input() -> impl Strategy<Value = Input> {
     let args = prop::collection::vec(json(), 0..4).prop_map(|args| format!("[{}]", args.join(", \n")));
     prop_oneof![
-        (any::<String>(), args, any::<Option<String>>(), any::<u64>(), any::<u64>())
-            .prop_map(|(method, args, caller, time_ms, seed)| Input::Call(Call { method, args, caller, time_ms, seed })),
-        (any::<u64>(), any::<u64>()).prop_map(|(time_ms, seed)| Input::Init { time_ms, seed }),
-        (any::<String>(), any::<String>(), any::<(u32, u32, u64)>(), any::<u64>(), any::<u64>()).prop_map(
-            |(name, source, (heap_bytes, stack_bytes, instructions), time_ms, seed)| {
+        (any::<String>(), args, caller(), any::<u64>())
+            .prop_map(|(method, args, caller, time_ms)| Input::Call(Call { method, args, caller, time_ms })),
+        any::<u64>().prop_map(|time_ms| Input::Init { time_ms }),
+        (any::<String>(), any::<String>(), any::<(u32, u32, u64)>(), any::<u64>()).prop_map(
+            |(name, source, (heap_bytes, stack_bytes, instructions), time_ms)| {
                 let settings = Settings { heap_bytes, stack_bytes, instructions };
-                Input::Deploy { code: Code { name, source, settings }, time_ms, seed }
+                Input::Deploy { code: Code { name, source, settings }, time_ms }
             }
         ),
     ]
@@ -81,8 +93,33 @@ proptest! {
     }
 
     #[test]
+    fn oracles(answers in prop::collection::vec(result(), 0..4), at in any::<usize>(), to in any::<u8>()) {
+        let answers: Vec<_> = answers.into_iter().map(|result| result.map_err(|failure| (failure.name, failure.message))).collect();
+        let bytes = encode_oracles(&answers);
+        prop_assert_eq!(decode_oracles(&bytes), Some(answers));
+        let other = near(bytes, at, to);
+        if let Some(read) = decode_oracles(&other) {
+            prop_assert_eq!(encode_oracles(&read), other);
+        }
+    }
+
+    #[test]
+    fn checkpoints(numbers in any::<(u64, u64, u64, usize, u64)>(), signed in any::<Option<(u64, [u8; 32])>>(), at in any::<usize>(), to in any::<u8>()) {
+        let (entries, version, time_ms, heap_bytes, time_s) = numbers;
+        let signature = signed.map(|(seqno, root)| (TxId { view: 2, seqno: seqno >> 8 | 1 }, root, time_s));
+        let checkpoint = Checkpoint { entries, version, time_ms, heap_bytes, signature };
+        let bytes = checkpoint.encode();
+        prop_assert_eq!(Checkpoint::decode(&bytes).unwrap(), checkpoint);
+        let other = near(bytes, at, to);
+        if let Ok(read) = Checkpoint::decode(&other) {
+            prop_assert_eq!(read.encode(), other);
+        }
+    }
+
+    #[test]
     fn services(title in any::<String>(), files in "[0-9a-f]{64}", at in any::<usize>(), to in any::<u8>()) {
-        let service = Service { format: 1, kind: "script".into(), title, log: files.clone(), files, engine: "e".into() };
+        let chance = files.repeat(3);
+        let service = Service { format: 2, kind: "script".into(), title, log: files.clone(), files, chance, engine: "e".into() };
         let bytes = service.encode();
         prop_assert_eq!(Service::decode(&bytes).unwrap(), service);
         let other = near(bytes, at, to);
@@ -104,5 +141,6 @@ proptest! {
     #[test]
     fn nothing_panics(bytes in any::<Vec<u8>>()) {
         let _ = (Input::decode(&bytes).is_ok(), outcome::decode(&bytes).is_ok(), Service::decode(&bytes).is_ok());
+        let _ = (Checkpoint::decode(&bytes).is_ok(), decode_oracles(&bytes), Signed::parse_nonce(&String::from_utf8_lossy(&bytes)));
     }
 }

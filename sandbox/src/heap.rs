@@ -17,6 +17,7 @@
 //! - `hot` lists, in order, every page of the image range that is private to this mapping.
 
 use crate::host::Fault;
+use crate::share::{Attachment, SharedHeap};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -52,7 +53,13 @@ pub(crate) struct Heap {
     folds: u32,
     /// Pages folded since the last sweep, in order.
     folded: Vec<u32>,
+    /// Pages folded by the last commit.
+    gone: Vec<u32>,
     faults: i64,
+    /// Readers on other threads follow this heap.
+    shared: Option<SharedHeap>,
+    /// `undo` holds the hot pages as they are.
+    ready: bool,
     pagemap: Option<File>,
     entries: Vec<u8>,
 }
@@ -100,7 +107,10 @@ impl Heap {
             touched: BTreeSet::new(),
             folds: 0,
             folded: Vec::new(),
+            gone: Vec::new(),
             faults: 0,
+            shared: None,
+            ready: false,
             pagemap: File::open("/proc/self/pagemap").ok(),
             entries: Vec::new(),
         };
@@ -122,16 +132,40 @@ impl Heap {
     /// Remembers the heap as it is.
     pub fn begin(&mut self) {
         self.faults = minor_faults();
-        if self.sure {
+        if self.sure || std::mem::take(&mut self.ready) {
             return;
         }
+        self.copy_aside();
+        self.faults = minor_faults();
+    }
+
+    fn copy_aside(&mut self) {
         self.undo.resize(self.hot.len() * PAGE_BYTES, 0);
         for (slot, &index) in self.undo.chunks_exact_mut(PAGE_BYTES).zip(&self.hot) {
             // SAFETY: a page of the mapping and a page of our vector; they cannot overlap.
             unsafe { std::ptr::copy_nonoverlapping(self.base.add(index as usize * PAGE_BYTES), slot.as_mut_ptr(), PAGE_BYTES) };
         }
         self.copied += self.hot.len();
-        self.faults = minor_faults();
+    }
+
+    /// From now on others can follow this heap.
+    pub fn share(&mut self, shared: SharedHeap) -> Result<(), Fault> {
+        shared.lock().restart(&self.image, self.len).map_err(|e| Fault(format!("heap image: {e}")))?;
+        self.shared = Some(shared);
+        Ok(())
+    }
+
+    /// Lets the readers have the heap as it is, with what belongs to it.
+    pub fn publish(&mut self, attachment: Attachment) {
+        if let Some(shared) = self.shared.clone() {
+            self.copy_aside();
+            self.ready = true;
+            shared.publish(&self.hot, &self.undo, attachment);
+        }
+    }
+
+    pub fn shared(&self) -> Option<&SharedHeap> {
+        self.shared.as_ref()
     }
 
     /// From now on `changed` tells of what is written after this.
@@ -151,6 +185,20 @@ impl Heap {
 
     /// Keeps what was written. `len` is the present size of the memory.
     pub fn commit(&mut self, len: usize) -> Result<(), Fault> {
+        let Some(shared) = self.shared.clone() else { return self.settle(len) };
+        // The image is written and the hot pages change under the lock only.
+        let mut state = shared.lock();
+        let before = self.hot.clone();
+        self.settle(len)?;
+        if len != state.len {
+            return state.restart(&self.image, len).map_err(|e| Fault(format!("heap image: {e}")));
+        }
+        state.advance(before.iter().chain(&self.hot).chain(&self.gone));
+        Ok(())
+    }
+
+    fn settle(&mut self, len: usize) -> Result<(), Fault> {
+        self.gone.clear();
         if len > self.len {
             return self.extend(len);
         }
@@ -214,8 +262,9 @@ impl Heap {
         }
         self.hot = back;
         self.touched.extend(&gone);
-        self.folded.extend(gone);
+        self.folded.extend(&gone);
         self.folded.sort_unstable();
+        self.gone = gone;
         self.copied = 0;
         Ok(())
     }

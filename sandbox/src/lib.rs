@@ -16,11 +16,13 @@ mod heap;
 mod host;
 mod oracle;
 mod realm;
+mod share;
 
 pub use heap::PAGE_BYTES;
 pub use host::{Answer, Consult, Fault, Host, Level, OracleAnswer, World};
 pub use oracle::{MAX_ORACLE_BYTES, encode as encode_oracle_answer};
-pub use realm::{Failure, Limits, Outcome, Realm, Sandbox};
+pub use realm::{Failure, Limits, Outcome, Realm, Replica, Sandbox};
+pub use share::{Attachment, SharedHeap};
 
 /// The stack that a thread needs to run a realm.
 pub const THREAD_STACK_BYTES: usize = realm::WASM_STACK_BYTES + (8 << 20);

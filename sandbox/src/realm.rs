@@ -3,6 +3,7 @@
 use crate::heap::{Heap, PAGE_BYTES, Reservations};
 use crate::host::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use crate::oracle;
+use crate::share::{Attachment, SharedHeap};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use wasmtime::{AsContext, Engine, Global, Instance, Linker, Memory, Module, Store, Trap, TypedFunc, Val};
@@ -154,6 +155,12 @@ impl Sandbox {
         const ZEROS: &[u8; PAGE_BYTES] = &[0; PAGE_BYTES];
         let start = index as usize * PAGE_BYTES;
         self.base.get(start..).and_then(<[u8]>::first_chunk).unwrap_or(ZEROS)
+    }
+
+    /// Whether a realm with these limits can have so many bytes of heap.
+    pub fn can_hold(&self, limits: Limits, len: usize) -> bool {
+        let most = limits.heap_bytes as usize + HEADROOM_BYTES;
+        (self.base.len()..=most).contains(&len) && len.is_multiple_of(64 << 10)
     }
 }
 
@@ -347,8 +354,7 @@ impl<H: Host> Realm<H> {
         len: usize,
         pages: impl IntoIterator<Item = (u32, [u8; PAGE_BYTES])>,
     ) -> Result<Realm<H>, Fault> {
-        let most = limits.heap_bytes as usize + HEADROOM_BYTES;
-        if len < sandbox.base.len() || !len.is_multiple_of(64 << 10) || len > most {
+        if !sandbox.can_hold(limits, len) {
             return Err(Fault(format!("a saved heap of {len} bytes")));
         }
         let mut outside = None;
@@ -471,6 +477,22 @@ impl<H: Host> Realm<H> {
         self.work(&[name], now_ms, |exports, store| exports.peek.call(store, ()))
     }
 
+    /// Lets readers on other threads follow the heap of this realm, each in a [`Replica`].
+    pub fn share(&mut self) -> Result<SharedHeap, Fault> {
+        if let Some(shared) = self.heap.shared() {
+            return Ok(shared.clone());
+        }
+        let shared = SharedHeap::default();
+        self.heap.share(shared.clone())?;
+        Ok(shared)
+    }
+
+    /// Lets them have the heap as it is now, and with it what belongs to it. They can still have that while the next piece of
+    /// work runs.
+    pub fn publish(&mut self, attachment: Attachment) {
+        self.heap.publish(attachment);
+    }
+
     /// From now on the host hears before each question where it is asked ([`Host::place`]). This changes the heap: it is
     /// for forks.
     pub fn trace(&mut self) -> Result<(), Fault> {
@@ -527,6 +549,21 @@ impl<H: Host> Realm<H> {
         now_ms: u64,
         run: impl FnOnce(&Exports, &mut Store<Slot<H>>) -> wasmtime::Result<u64>,
     ) -> Result<Outcome, Fault> {
+        let outcome = self.run(fields, now_ms, run)?;
+        if matches!(outcome, Outcome::Failure(_) | Outcome::Refused(_)) {
+            self.rollback()?;
+        } else {
+            self.heap.commit(self.exports.memory.data_size(&self.store))?;
+        }
+        Ok(outcome)
+    }
+
+    fn run(
+        &mut self,
+        fields: &[&str],
+        now_ms: u64,
+        run: impl FnOnce(&Exports, &mut Store<Slot<H>>) -> wasmtime::Result<u64>,
+    ) -> Result<Outcome, Fault> {
         self.heap.begin();
         let store = &mut self.store;
         store.data_mut().now_us = now_ms as f64 * 1000.0;
@@ -544,11 +581,6 @@ impl<H: Host> Realm<H> {
                 None => Outcome::Failure(limit_failure(&error, &self.limits)?),
             },
         };
-        if matches!(outcome, Outcome::Failure(_) | Outcome::Refused(_)) {
-            self.rollback()?;
-        } else {
-            self.heap.commit(self.exports.memory.data_size(&self.store))?;
-        }
         self.used = used;
         Ok(outcome)
     }
@@ -567,11 +599,67 @@ impl<H: Host> Realm<H> {
         // A memory cannot shrink. So that a failed call leaves no trace, not even there, the instance is made anew.
         let before = self.heap.before()?;
         let changed = self.heap.changed();
+        let shared = self.heap.shared().cloned();
         let host = self.store.data_mut().host.take().expect("a realm has a host");
         *self = Realm::with_heap(self.sandbox.clone(), self.limits, host, before.len(), |bytes| bytes.copy_from_slice(&before))?;
         self.heap.mark();
         self.heap.touch(&changed);
+        if let Some(shared) = shared {
+            self.heap.share(shared)?;
+        }
         Ok(())
+    }
+}
+
+/// A copy of a realm on another thread, which follows it. What runs here leaves no trace, neither here nor there.
+pub struct Replica<H: Host> {
+    realm: Realm<H>,
+    shared: SharedHeap,
+    version: u64,
+}
+
+impl<H: Host> Replica<H> {
+    /// A copy of the realm that owns this heap. Its content comes with [`Replica::follow`].
+    pub fn new(sandbox: &Sandbox, limits: Limits, shared: SharedHeap, host: H) -> Result<Replica<H>, Fault> {
+        let realm = Realm::with_heap(sandbox.clone(), limits, host, sandbox.base.len(), |_| {})?;
+        Ok(Replica { realm, shared, version: 0 })
+    }
+
+    /// Catches up with the owner. `ask` has to make the owner publish, when it has not since it last did something.
+    pub fn follow(&mut self, mut ask: impl FnMut()) -> Result<Attachment, Fault> {
+        loop {
+            let Realm { heap, store, exports, .. } = &mut self.realm;
+            heap.sure = true;
+            heap.begin();
+            let memory = exports.memory.data_mut(&mut *store);
+            let followed = self.shared.follow(self.version, heap.len(), &mut ask, |index, read| {
+                read(&mut memory[index as usize * PAGE_BYTES..][..PAGE_BYTES])
+            });
+            heap.sure = false;
+            let followed = followed?;
+            heap.commit(exports.memory.data_size(&*store))?;
+            if followed.version > 0 {
+                self.version = followed.version;
+                return Ok(followed.attachment);
+            }
+            // Another length: a memory cannot shrink, and it seldom grows.
+            let host = self.realm.take_host();
+            let Realm { sandbox, limits, .. } = &self.realm;
+            self.realm = Realm::with_heap(sandbox.clone(), *limits, host, followed.len, |_| {})?;
+            self.version = 0;
+        }
+    }
+
+    /// The host.
+    pub fn host_mut(&mut self) -> &mut H {
+        self.realm.host_mut()
+    }
+
+    /// Calls an exported method, and puts everything back.
+    pub fn call(&mut self, method: &str, args: &str, caller: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        let outcome = self.realm.run(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, ()))?;
+        self.realm.rollback()?;
+        Ok(outcome)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use std::collections::VecDeque;
-use sandbox::{Answer, Consult, Failure, Fault, Host, Level, Limits, OracleAnswer, Outcome, Realm, Sandbox, World};
+use sandbox::{Answer, Consult, Failure, Fault, Host, Level, Limits, OracleAnswer, Outcome, Realm, Replica, Sandbox, World};
 use std::sync::OnceLock;
 
 struct Recorder {
@@ -446,5 +446,63 @@ fn what_has_changed_is_known() {
                 assert!(*page == was || changed.contains(&(index as u32)), "page {index} in round {round}");
             }
         }
+    });
+}
+
+#[test]
+fn readers_follow_while_the_owner_goes_on() {
+    with_stack(|| {
+        let sandbox = Sandbox::new().expect("the sandbox starts");
+        // The same counter in two places, and junk that moves the heap: a torn copy would not pass.
+        let source = r#"
+            let a = 0, b = [0], junk = [], big = [];
+            exports.step = (n) => { a++; junk.push('x'.repeat(n % 5000)); if (junk.length > 50) junk = junk.slice(25);
+              if (n % 40 === 0) big.push(new Uint8Array(100_000).fill(n)); if (big.length > 30) big = []; b[0]++; return a };
+            exports.fail = (n) => { a++; big.push(new Uint8Array(300_000)); throw new Error('no') };
+            exports.read = () => { const seen = [a, b[0]]; a += 1000; b[0] += 7; junk = []; return seen };
+        "#;
+        let mut owner = realm(source);
+        let shared = owner.share().expect("it can be shared");
+        owner.publish(std::sync::Arc::new(0u64));
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let reader = |_| {
+                let (sandbox, shared, done) = (&sandbox, shared.clone(), &done);
+                let thread = std::thread::Builder::new().stack_size(sandbox::THREAD_STACK_BYTES);
+                let reading = thread.spawn_scoped(scope, move || {
+                    let mut replica = Replica::new(sandbox, LIMITS, shared, Recorder::default()).expect("a replica");
+                    let mut last = 0;
+                    let mut reads = 0;
+                    while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                        let tag = *replica.follow(|| {}).expect("followed").downcast_ref::<u64>().expect("a number");
+                        let outcome = replica.call("read", "[]", "null", NOW_MS).expect("no fault");
+                        assert_eq!(outcome, Outcome::Value(format!("[{tag},{tag}]")));
+                        assert!(tag >= last, "{tag} after {last}");
+                        last = tag;
+                        reads += 1;
+                    }
+                    reads
+                });
+                reading.expect("a thread")
+            };
+            let readers = [reader(0), reader(1)];
+            for n in 1..=3000u64 {
+                call(&mut owner, "step", &format!("[{}]", n * 37));
+                owner.publish(std::sync::Arc::new(n));
+                if n % 50 == 0 {
+                    failure(call(&mut owner, "fail", "[1]"));
+                    owner.publish(std::sync::Arc::new(n));
+                }
+            }
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            for reader in readers {
+                assert!(reader.join().expect("no panic") > 10);
+            }
+        });
+        let mut alone = realm(source);
+        for n in 1..=3000u64 {
+            call(&mut alone, "step", &format!("[{}]", n * 37));
+        }
+        assert_eq!(owner.heap_digest(), alone.heap_digest(), "readers leave no trace");
     });
 }

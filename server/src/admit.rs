@@ -1,24 +1,18 @@
-//! Admission: the one place that looks at the clock and at chance. What it saw is frozen into the Input.
+//! Admission: the one place that looks at the clock. What it saw is frozen into the Input.
 
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use machine::{Call, Caller};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Freezes time and seed. Time never runs backwards within a ledger.
+/// Freezes time. It never runs backwards within a ledger.
 pub struct Admission {
-    random: SystemRandom,
-    seeds: [u8; Admission::SEED_BYTES * 64],
-    used: usize,
     last_ms: u64,
 }
 
 impl Admission {
-    const SEED_BYTES: usize = 8;
-
     /// Times will be no earlier than `last_ms`.
     pub fn new(last_ms: u64) -> Admission {
-        let seeds = [0; Admission::SEED_BYTES * 64];
-        Admission { random: SystemRandom::new(), used: seeds.len(), seeds, last_ms }
+        Admission { last_ms }
     }
 
     /// Milliseconds since 1970.
@@ -28,20 +22,9 @@ impl Admission {
         self.last_ms
     }
 
-    /// A seed for `Math.random`.
-    pub fn seed(&mut self) -> u64 {
-        if self.used == self.seeds.len() {
-            self.random.fill(&mut self.seeds).expect("the system has randomness");
-            self.used = 0;
-        }
-        let (seed, _) = self.seeds[self.used..].split_first_chunk::<8>().expect("a whole number of seeds");
-        self.used += Admission::SEED_BYTES;
-        u64::from_le_bytes(*seed)
-    }
-
-    /// A call with its time and seed.
+    /// A call with its time.
     pub fn call(&mut self, method: String, args: String, caller: Caller) -> Call {
-        Call { method, args, caller, time_ms: self.time_ms(), seed: self.seed() }
+        Call { method, args, caller, time_ms: self.time_ms() }
     }
 }
 

@@ -6,7 +6,8 @@
 //!
 //! While the committer waits for the disk, the executor goes on; what it has finished by then goes to disk together. If
 //! many calls wait, the committer waits a moment for them. A signature follows the first unsigned transaction after
-//! [`limits::SIGN_AFTER`] or [`limits::MAX_UNSIGNED`] transactions.
+//! [`limits::SIGN_AFTER`] or [`limits::MAX_UNSIGNED`] transactions; when somebody waits for a receipt, after
+//! [`limits::RECEIPT_AFTER`]. A checkpoint follows when the machine wants one, and at the end.
 //!
 //! # Invariants
 //!
@@ -16,9 +17,11 @@
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::node::{self, Node, Options, StartError};
-use ledger::{Dir, Log, TxId};
+use ledger::receipt::Receipt;
+use ledger::{Certificate, Dir, Hash, Leaf, Log, TxId};
+use machine::script::Exports;
 use machine::state::Snapshot;
-use machine::{Caller, Console, Input, Service};
+use machine::{AuthError, Caller, Code, Console, Head, Input, Service, maps};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
@@ -31,10 +34,14 @@ pub struct Done {
     pub txid: TxId,
     /// Its result.
     pub result: machine::Result,
+    /// The last signature transaction.
+    pub head: Option<Head>,
+    /// The saved receipt, JSON, if it was asked for.
+    pub receipt: Option<String>,
 }
 
-/// Told when a call is durable. Called on the committer's thread: it must not wait.
-pub type Reply = Box<dyn FnOnce(Done) + Send>;
+/// Told when a call is durable, or why it was not run. Called on the committer's thread: it must not wait.
+pub type Reply = Box<dyn FnOnce(Result<Done, AuthError>) + Send>;
 
 /// A call that wants to be run.
 pub struct Job {
@@ -42,8 +49,12 @@ pub struct Job {
     pub method: String,
     /// A JSON array.
     pub args: String,
-    /// Who calls.
+    /// Who calls. A signature has been checked against `root`.
     pub caller: Caller,
+    /// The root that a signed call says its head signs.
+    pub root: Option<Hash>,
+    /// The reply waits for a receipt.
+    pub receipt: bool,
     /// Told when it is durable.
     pub reply: Reply,
 }
@@ -59,6 +70,7 @@ pub enum Refused {
 
 enum Work {
     Call(Box<Job>),
+    Deploy(Box<Code>, oneshot::Sender<Result<Deployed, String>>),
     Look(oneshot::Sender<View>),
     Stop,
 }
@@ -71,13 +83,22 @@ pub struct View {
     pub txid: TxId,
 }
 
+/// A deployment that came up.
+#[derive(Debug, Clone)]
+pub struct Deployed {
+    /// Its transaction.
+    pub txid: TxId,
+    /// What the new code exports.
+    pub exports: Arc<Exports>,
+}
+
 /// What is on disk.
 #[derive(Debug, Clone, Default)]
 pub struct Durable {
     /// The last transaction.
     pub last: Option<TxId>,
     /// The last signature.
-    pub signed: Option<TxId>,
+    pub signed: Option<Head>,
     /// The open chunk: its file and how much of it is durable.
     pub open: Option<(String, u64)>,
 }
@@ -90,8 +111,10 @@ struct Shared {
     queue: SyncSender<Work>,
     metrics: Metrics,
     service: Service,
-    methods: Vec<String>,
-    debug: bool,
+    certificate: Certificate,
+    exports: Mutex<Arc<Exports>>,
+    operator: String,
+    callers: Callers,
     ledger_dir: std::path::PathBuf,
     durable: Mutex<Durable>,
     ended: Notify,
@@ -99,12 +122,23 @@ struct Shared {
     failed: AtomicBool,
 }
 
+/// Whom the backend lets call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Callers {
+    /// They may name themselves.
+    pub debug: bool,
+    /// They must sign.
+    pub require_auth: bool,
+}
+
 /// What a start came to, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Started {
     /// The directory is new.
     pub fresh: bool,
-    /// Entries of the call log that were replayed.
+    /// Entries of the call log.
+    pub entries: u64,
+    /// Those that were executed again, after the last checkpoint.
     pub replayed: u64,
     /// Bytes of an unfinished transaction that were cut off.
     pub torn_bytes: Option<u64>,
@@ -115,7 +149,7 @@ const CHANNEL: usize = limits::MAX_WAITING_CALLS + 256;
 
 impl Backend {
     /// Opens the directory and starts both threads. Blocks until the ledger is replayed.
-    pub fn start(options: Options, debug: bool, console: Console) -> Result<(Backend, Started), StartError> {
+    pub fn start(options: Options, callers: Callers, console: Console) -> Result<(Backend, Started), StartError> {
         crate::admit::warm_up();
         let (queue, work) = sync_channel(CHANNEL);
         let (tell, told) = sync_channel(1);
@@ -128,19 +162,25 @@ impl Backend {
                     return;
                 }
             };
-            let started =
-                Started { fresh: node.fresh, replayed: node.replayed, torn_bytes: node.torn.as_ref().map(|torn| torn.len_bytes) };
+            let started = Started {
+                fresh: node.fresh,
+                entries: node.entries,
+                replayed: node.replayed,
+                torn_bytes: node.torn.as_ref().map(|torn| torn.len_bytes),
+            };
             let last = node.last;
             let shared = Arc::new(Shared {
                 queue,
                 metrics: Metrics::default(),
                 service: node.machine.service().expect("an open node has one").clone(),
-                methods: node.machine.script().methods().to_vec(),
-                debug,
+                certificate: node.keys.service_certificate().clone(),
+                exports: Mutex::new(Arc::new(node.machine.script().exports().clone())),
+                operator: node.operator.clone(),
+                callers,
                 ledger_dir: node.log.storage().path().to_owned(),
                 durable: Mutex::new(Durable {
                     last: Some(last),
-                    signed: node.sealer.last_signature().map(|signature| signature.txid),
+                    signed: node.sealer.last_signature().map(Head::from),
                     open: node.log.open_chunk(),
                 }),
                 ended: Notify::new(),
@@ -200,9 +240,27 @@ impl Backend {
         !self.0.failed.load(Relaxed)
     }
 
-    /// The exported methods.
-    pub fn methods(&self) -> &[String] {
-        &self.0.methods
+    /// Deploys other code, as a transaction between two calls.
+    pub async fn deploy(&self, code: Code) -> Result<Deployed, String> {
+        let (tell, told) = oneshot::channel();
+        let queued = self.0.queue.try_send(Work::Deploy(Box::new(code), tell));
+        queued.map_err(|_| "the backend is busy or stopping".to_owned())?;
+        told.await.unwrap_or_else(|_| Err("the backend has stopped".into()))
+    }
+
+    /// What the code exports that runs now.
+    pub fn exports(&self) -> Arc<Exports> {
+        self.0.exports.lock().expect("nobody panics with it").clone()
+    }
+
+    /// The service's certificate.
+    pub fn certificate(&self) -> &Certificate {
+        &self.0.certificate
+    }
+
+    /// The public key (hex) of who may upgrade the app.
+    pub fn operator(&self) -> &str {
+        &self.0.operator
     }
 
     /// What the ledger is a ledger of.
@@ -210,9 +268,9 @@ impl Backend {
         &self.0.service
     }
 
-    /// Callers may name themselves.
-    pub fn debug(&self) -> bool {
-        self.0.debug
+    /// Who may call.
+    pub fn callers(&self) -> Callers {
+        self.0.callers
     }
 
     /// Counters.
@@ -233,8 +291,39 @@ impl Backend {
 
 /// What goes from the executor to the committer, in order.
 enum Finished {
-    Transaction { raw: Vec<u8>, txid: TxId, signature: bool, reply: Option<(Reply, machine::Result)> },
+    Call { raw: Vec<u8>, txid: TxId, reply: Option<(Reply, machine::Result)> },
+    Signature { raw: Vec<u8>, head: Head, receipts: Vec<Receipted> },
+    Deployment { raw: Vec<u8>, txid: TxId, tell: oneshot::Sender<Result<Deployed, String>>, told: Result<Deployed, String> },
+    Checkpoint { raw: Vec<u8>, txid: TxId, durable: SyncSender<()> },
+    Refused(Reply, AuthError),
     Look(oneshot::Sender<View>, Box<View>),
+}
+
+impl Finished {
+    /// What goes to disk.
+    fn transaction(&self) -> Option<(TxId, &[u8])> {
+        match self {
+            Finished::Call { raw, txid, .. }
+            | Finished::Deployment { raw, txid, .. }
+            | Finished::Checkpoint { raw, txid, .. } => Some((*txid, raw)),
+            Finished::Signature { raw, head, .. } => Some((head.txid, raw)),
+            Finished::Refused(..) | Finished::Look(..) => None,
+        }
+    }
+}
+
+/// A call whose reply waits for the signature.
+struct Awaiting {
+    leaf: Leaf,
+    record: String,
+    reply: Reply,
+    result: machine::Result,
+}
+
+/// The same with its receipt.
+struct Receipted {
+    receipt: Receipt,
+    call: Awaiting,
 }
 
 /// Tells the end of the executor, however it comes: a node whose executor is gone must not go on refusing calls.
@@ -266,7 +355,8 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
             shared.failed.store(true, Relaxed);
             return;
         }
-        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes };
+        let awaiting = Vec::new();
+        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting };
         if let Err(error) = executor.run(work) {
             tracing::error!("the node stops: {error}");
             shared.failed.store(true, Relaxed);
@@ -282,6 +372,8 @@ struct Executor<'a> {
     finished: SyncSender<Finished>,
     shared: &'a Arc<Shared>,
     chunk_bytes: u64,
+    /// Calls whose replies wait for the next signature.
+    awaiting: Vec<Awaiting>,
 }
 
 impl Executor<'_> {
@@ -299,11 +391,11 @@ impl Executor<'_> {
                     self.call(*job)?;
                     let ended = Instant::now();
                     self.shared.metrics.execute_us.fetch_add((ended - began).as_micros() as u64, Relaxed);
-                    let due_at = *due.get_or_insert(ended + limits::SIGN_AFTER);
-                    if self.sealer.unsigned() >= limits::MAX_UNSIGNED || ended >= due_at {
-                        self.sign()?;
-                        due = None;
-                    }
+                    self.after(&mut due, ended)?;
+                }
+                Ok(Work::Deploy(code, tell)) => {
+                    self.deploy(*code, tell)?;
+                    self.after(&mut due, Instant::now())?;
                 }
                 Ok(Work::Look(tell)) => {
                     let view = View { snapshot: self.machine.snapshot(), txid: *self.last };
@@ -314,6 +406,9 @@ impl Executor<'_> {
                     due = None;
                 }
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => {
+                    if self.machine.records().entries_since_checkpoint() > 0 {
+                        self.checkpoint()?;
+                    }
                     if self.sealer.unsigned() > 0 {
                         self.sign()?;
                     }
@@ -323,9 +418,38 @@ impl Executor<'_> {
         }
     }
 
+    /// After a transaction: a checkpoint or a signature, if one is due.
+    fn after(&mut self, due: &mut Option<Instant>, now: Instant) -> Result<(), StartError> {
+        if self.machine.wants_checkpoint(self.sealer.next().seqno) {
+            self.checkpoint()?;
+        }
+        if self.sealer.unsigned() == 0 {
+            return Ok(());
+        }
+        let within = if self.awaiting.is_empty() { limits::SIGN_AFTER } else { limits::RECEIPT_AFTER };
+        let due_at = due.map_or(now + within, |due| due.min(now + within));
+        *due = Some(due_at);
+        if self.sealer.unsigned() >= limits::MAX_UNSIGNED || now >= due_at {
+            self.sign()?;
+            *due = None;
+        }
+        Ok(())
+    }
+
     fn call(&mut self, job: Job) -> Result<(), StartError> {
-        let Job { method, args, caller, reply } = job;
-        let input = Input::Call(self.admission.call(method, args, caller));
+        let Job { method, args, caller, root, receipt, reply } = job;
+        let call = self.admission.call(method, args, caller);
+        let metrics = &self.shared.metrics;
+        if let Caller::Signed(signed) = &call.caller {
+            let admitted = self.machine.records().admits(signed, call.time_ms)?;
+            let same = |ours: Hash| if Some(ours) == root { Ok(()) } else { Err(AuthError::Forked(signed.head)) };
+            if let Err(error) = admitted.and_then(same) {
+                metrics.waiting.fetch_sub(1, Relaxed);
+                metrics.calls_unauthorised.fetch_add(1, Relaxed);
+                return self.send(Finished::Refused(reply, error));
+            }
+        }
+        let input = Input::Call(call);
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;
         let sealed = node::seal(self.sealer, &writes)?;
         *self.last = sealed.txid;
@@ -335,21 +459,69 @@ impl Executor<'_> {
         counter.fetch_add(1, Relaxed);
         metrics.heap_bytes.store(self.machine.script().heap_bytes() as u64, Relaxed);
         self.chunk_bytes += sealed.raw.len() as u64;
-        self.send(Finished::Transaction {
-            raw: sealed.raw,
-            txid: sealed.txid,
-            signature: false,
-            reply: Some((reply, outcome.result)),
-        })
+        let reply = if receipt {
+            let record = writes.get(maps::GLASSBOX, maps::CALL_KEY).unwrap_or_default();
+            let record = String::from_utf8_lossy(record).into_owned();
+            self.awaiting.push(Awaiting { leaf: sealed.leaf, record, reply, result: outcome.result });
+            None
+        } else {
+            Some((reply, outcome.result))
+        };
+        self.send(Finished::Call { raw: sealed.raw, txid: sealed.txid, reply })
+    }
+
+    fn deploy(&mut self, code: Code, tell: oneshot::Sender<Result<Deployed, String>>) -> Result<(), StartError> {
+        let name = code.name.clone();
+        let input = Input::Deploy { code, time_ms: self.admission.time_ms() };
+        let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;
+        let sealed = node::seal(self.sealer, &writes)?;
+        *self.last = sealed.txid;
+        self.chunk_bytes += sealed.raw.len() as u64;
+        let told = match &outcome.result {
+            Err(failure) => Err(node::describe(&name, failure)),
+            Ok(_) => {
+                let exports = Arc::new(self.machine.script().exports().clone());
+                *self.shared.exports.lock().expect("nobody panics with it") = exports.clone();
+                Ok(Deployed { txid: sealed.txid, exports })
+            }
+        };
+        self.send(Finished::Deployment { raw: sealed.raw, txid: sealed.txid, tell, told })
+    }
+
+    /// Writes a checkpoint, and brings the store to it once it is durable: the store is never ahead of the ledger.
+    fn checkpoint(&mut self) -> Result<(), StartError> {
+        let began = Instant::now();
+        let mut writes = self.machine.checkpoint(self.sealer.next().seqno)?;
+        self.sealer.frontier().write(&mut writes);
+        let sealed = node::seal(self.sealer, &writes)?;
+        *self.last = sealed.txid;
+        self.chunk_bytes += sealed.raw.len() as u64;
+        let metrics = &self.shared.metrics;
+        metrics.checkpoints.fetch_add(1, Relaxed);
+        metrics.checkpoint_bytes.fetch_add(sealed.raw.len() as u64, Relaxed);
+        let (durable, told) = sync_channel(1);
+        self.send(Finished::Checkpoint { raw: sealed.raw, txid: sealed.txid, durable })?;
+        told.recv().map_err(|_| StartError::Write("the committer has ended".into()))?;
+        self.machine.state_mut().flush().map_err(machine::Fault::from)?;
+        self.shared.metrics.checkpoint_us.fetch_add(began.elapsed().as_micros() as u64, Relaxed);
+        Ok(())
     }
 
     fn sign(&mut self) -> Result<(), StartError> {
         let ends_chunk = self.chunk_bytes > limits::CHUNK_BYTES;
         let now_s = node::now_s(self.admission);
         let sealed = self.sealer.sign(now_s, ends_chunk).map_err(|error| StartError::Write(error.to_string()))?;
+        let signature = self.sealer.last_signature().expect("just made");
+        self.machine.signed(signature)?;
+        let head = Head::from(signature);
         *self.last = sealed.txid;
         self.chunk_bytes = if ends_chunk { 0 } else { self.chunk_bytes + sealed.raw.len() as u64 };
-        self.send(Finished::Transaction { raw: sealed.raw, txid: sealed.txid, signature: true, reply: None })
+        let mut receipts = Vec::with_capacity(self.awaiting.len());
+        for call in self.awaiting.drain(..) {
+            let receipt = self.sealer.receipt(&call.leaf).map_err(|error| StartError::Write(error.to_string()))?;
+            receipts.push(Receipted { receipt, call });
+        }
+        self.send(Finished::Signature { raw: sealed.raw, head, receipts })
     }
 
     fn send(&self, finished: Finished) -> Result<(), StartError> {
@@ -380,12 +552,9 @@ fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
         gather(&mut group, finished, &shared.metrics);
         let began = Instant::now();
         let mut bytes = 0;
-        let written = group.iter().try_for_each(|finished| match finished {
-            Finished::Transaction { raw, .. } => {
-                bytes += raw.len() as u64;
-                log.append(raw)
-            }
-            Finished::Look(..) => Ok(()),
+        let written = group.iter().filter_map(Finished::transaction).try_for_each(|(_, raw)| {
+            bytes += raw.len() as u64;
+            log.append(raw)
         });
         if let Err(error) = written.and_then(|()| if bytes > 0 { log.commit() } else { Ok(()) }) {
             // Nobody may learn of what is not on disk: the replies are dropped with the group.
@@ -402,21 +571,38 @@ fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
             metrics.ledger_bytes.fetch_add(bytes, Relaxed);
             let mut durable = shared.durable.lock().expect("nobody panics with it");
             for finished in &group {
-                if let Finished::Transaction { txid, signature, .. } = finished {
-                    durable.last = Some(*txid);
-                    if *signature {
-                        durable.signed = Some(*txid);
-                        metrics.signed_seqno.store(txid.seqno, Relaxed);
-                    }
+                if let Some((txid, _)) = finished.transaction() {
+                    durable.last = Some(txid);
                     metrics.last_seqno.store(txid.seqno, Relaxed);
+                }
+                if let Finished::Signature { head, .. } = finished {
+                    durable.signed = Some(*head);
+                    metrics.signed_seqno.store(head.txid.seqno, Relaxed);
                 }
             }
             durable.open = log.open_chunk();
         }
+        let signed = shared.durable.lock().expect("nobody panics with it").signed;
         for finished in group.drain(..) {
             match finished {
-                Finished::Transaction { txid, reply: Some((reply, result)), .. } => reply(Done { txid, result }),
-                Finished::Transaction { .. } => {}
+                Finished::Call { txid, reply: Some((reply, result)), .. } => {
+                    reply(Ok(Done { txid, result, head: signed, receipt: None }));
+                }
+                Finished::Call { reply: None, .. } => {}
+                Finished::Signature { receipts, .. } => {
+                    for Receipted { receipt, call } in receipts {
+                        let Awaiting { leaf, record, reply, result } = call;
+                        let receipt = receipt.to_saved(&record, &shared.certificate).ok();
+                        reply(Ok(Done { txid: leaf.txid, result, head: signed, receipt }));
+                    }
+                }
+                Finished::Deployment { tell, told, .. } => {
+                    let _ = tell.send(told);
+                }
+                Finished::Checkpoint { durable, .. } => {
+                    let _ = durable.send(());
+                }
+                Finished::Refused(reply, error) => reply(Err(error)),
                 Finished::Look(tell, view) => {
                     let _ = tell.send(*view);
                 }

@@ -97,8 +97,8 @@ async fn root(State(backend): State<Backend>, request: Request) -> Response {
 
 /// Who connects. Only under `--debug` may a caller say so himself, by `?user=` or Basic credentials.
 fn caller(backend: &Backend, uri: &Uri, headers: &HeaderMap) -> Result<Caller, Box<Response>> {
-    if !backend.debug() {
-        return Ok(None);
+    if !backend.callers().debug {
+        return Ok(Caller::Anonymous);
     }
     #[derive(Deserialize)]
     struct Params {
@@ -121,8 +121,9 @@ fn caller(backend: &Backend, uri: &Uri, headers: &HeaderMap) -> Result<Caller, B
     };
     match name {
         Some(name) if name.len() > limits::MAX_NAME_BYTES => Err(bad("the user's name is too long\n")),
-        Some(name) if name.is_empty() => Ok(None),
-        name => Ok(name),
+        Some(name) if machine::auth::looks_like_a_key(&name) => Err(bad("a key cannot be a name: sign the calls\n")),
+        Some(name) if !name.is_empty() => Ok(Caller::Named(name)),
+        _ => Ok(Caller::Anonymous),
     }
 }
 
@@ -131,7 +132,7 @@ fn status_page(backend: &Backend) -> String {
     let service = backend.service();
     let durable = backend.durable();
     let txid = |id: Option<ledger::TxId>| id.map_or("none".into(), |id| id.to_string());
-    let methods: String = backend.methods().iter().map(|method| format!("<li><code>{}</code></li>", escape(method))).collect();
+    let methods: String = backend.exports().methods.iter().map(|method| format!("<li><code>{}</code></li>", escape(method))).collect();
     format!(
         "<!doctype html><meta charset=utf-8><title>{title}</title>\
          <style>body{{font:16px/1.5 system-ui;max-width:44em;margin:3em auto;padding:0 1em}}code{{font-size:90%}}\
@@ -145,7 +146,7 @@ fn status_page(backend: &Backend) -> String {
         files = service.files_url(),
         log = service.log_url(),
         last = txid(durable.last),
-        signed = txid(durable.signed),
+        signed = txid(durable.signed.map(|head| head.txid)),
     )
 }
 
@@ -176,7 +177,7 @@ async fn ledger(State(backend): State<Backend>) -> Response {
     };
     files.sort_by_key(|file| first_seqno(&file.name));
     let text = |id: Option<ledger::TxId>| id.map_or(String::new(), |id| id.to_string());
-    let listing = Listing { last: text(durable.last), signed: text(durable.signed), files };
+    let listing = Listing { last: text(durable.last), signed: text(durable.signed.map(|head| head.txid)), files };
     json(&listing)
 }
 

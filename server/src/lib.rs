@@ -13,7 +13,7 @@
 //! - A reply leaves only after its transaction is on disk: the committer alone sends replies.
 //! - One thread executes, in the order of admission. No other thread touches the machine.
 //! - Every queue is bounded and says so when it is full.
-//! - The clock and the random generator are read in `admit` alone.
+//! - The clock is read in `admit` alone, and in `oracle`, whose answers are recorded.
 
 pub mod admit;
 pub mod commit;
@@ -22,6 +22,8 @@ pub mod limits;
 pub mod listen;
 pub mod metrics;
 pub mod node;
+pub mod oracle;
+pub mod outside;
 pub mod rpc;
 mod socket;
 

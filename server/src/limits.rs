@@ -50,5 +50,11 @@ pub const MAX_UNSIGNED: u64 = 1_000;
 /// A signature follows at the latest so long after the first transaction that it covers.
 pub const SIGN_AFTER: Duration = Duration::from_millis(100);
 
+/// When a receipt is waited for, a signature follows so long after its transaction.
+pub const RECEIPT_AFTER: Duration = Duration::from_millis(2);
+
+/// How long an oracle may take.
+pub const ORACLE_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// A chunk of the ledger ends at the first signature beyond this size.
 pub const CHUNK_BYTES: u64 = 5 << 20;

@@ -12,6 +12,14 @@ pub struct Metrics {
     pub calls_failed: AtomicU64,
     /// Calls that were refused because too many were waiting.
     pub calls_refused: AtomicU64,
+    /// Signed calls that were refused: replayed, stale, of another history.
+    pub calls_unauthorised: AtomicU64,
+    /// Checkpoints written since the start.
+    pub checkpoints: AtomicU64,
+    /// Their bytes in the ledger.
+    pub checkpoint_bytes: AtomicU64,
+    /// Microseconds that they took, with the flush of the state.
+    pub checkpoint_us: AtomicU64,
     /// Calls that wait or run now.
     pub waiting: AtomicU64,
     /// Requests that were no valid call.
@@ -52,6 +60,7 @@ impl Metrics {
                 ("{outcome=\"ok\"}", &self.calls_ok),
                 ("{outcome=\"failed\"}", &self.calls_failed),
                 ("{outcome=\"refused\"}", &self.calls_refused),
+                ("{outcome=\"unauthorised\"}", &self.calls_unauthorised),
             ],
         );
         line("counter", "bad_requests_total", "Frames and requests that were no valid call.", &[("", &self.bad_requests)]);
@@ -61,6 +70,9 @@ impl Metrics {
         line("counter", "commit_microseconds_total", "Time spent in group commits.", &[("", &self.commit_us)]);
         line("counter", "execute_microseconds_total", "Time spent executing.", &[("", &self.execute_us)]);
         line("counter", "ledger_bytes_total", "Bytes appended to the ledger since the start.", &[("", &self.ledger_bytes)]);
+        line("counter", "checkpoints_total", "Checkpoints written since the start.", &[("", &self.checkpoints)]);
+        line("counter", "checkpoint_bytes_total", "Their bytes in the ledger.", &[("", &self.checkpoint_bytes)]);
+        line("counter", "checkpoint_microseconds_total", "Time that they took.", &[("", &self.checkpoint_us)]);
         line("gauge", "ledger_seqno", "The last durable transaction.", &[("", &self.last_seqno)]);
         line("gauge", "ledger_signed_seqno", "The last signature transaction.", &[("", &self.signed_seqno)]);
         line("gauge", "heap_bytes", "Bytes of the script's heap.", &[("", &self.heap_bytes)]);

@@ -1,36 +1,40 @@
 //! A node's directory: made, locked, recovered.
 //!
 //! ```text
-//! DIR/glassbox.json      what this folder is: {"format":1,"kind":"script"}
+//! DIR/glassbox.json      what this folder is: {"format":2,"kind":"script"}
 //! DIR/lock               held while a process serves it
 //! DIR/keys/              0700: the service's and the node's P-384 keys and certificates, the ledger secret
 //! DIR/keys/{files,log}   0600: ed25519 seeds (hex) of the files archive and the call log
+//! DIR/keys/operator      0600: ed25519 seed (hex) of the key that may upgrade the app over the network
 //! DIR/ledger/            chunk files: the truth
-//! DIR/state/             what follows from them; may be deleted
+//! DIR/state/             what follows from them up to a checkpoint; may be deleted
 //! ```
 //!
 //! A new directory is made beside its place and renamed into it, so that it is there whole or not at all. Opening one reads
-//! the whole ledger, checks every byte of it, and replays it: the realm's heap is a function of the ledger too.
+//! the ledger from the last checkpoint on, checks every byte of that, takes the heap from the checkpoint and executes what
+//! came after it. If `state/` is behind, the writes in between are folded into it; if it is gone, all of them.
 
 use crate::admit::{Admission, new_identity, public_key};
-use ledger::{Dir, Keys, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
-use machine::{Code, Console, Fault, Input, Machine, ReplayError, Service, Settings, state};
+use crate::outside::{Live, Oracles, SharedConsole};
+use ledger::{Dir, Keys, Located, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
+use machine::{Checkpoint, Code, Console, Fault, Input, Machine, Records, ReplayError, Service, Settings, maps, state};
 use sandbox::Sandbox;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 const MARKER: &str = "glassbox.json";
-const MARKER_TEXT: &str = "{\"format\":1,\"kind\":\"script\"}\n";
+const MARKER_TEXT: &str = "{\"format\":2,\"kind\":\"script\"}\n";
 const LOCK: &str = "lock";
 const KEYS: &str = "keys";
 const LEDGER: &str = "ledger";
 const STATE: &str = "state";
 const FILES_KEY: &str = "files";
 const LOG_KEY: &str = "log";
+const OPERATOR_KEY: &str = "operator";
 
 /// How long the certificates of a new service are valid, in seconds: ten years.
 const VALIDITY_S: u64 = 10 * 365 * 24 * 3600;
@@ -46,6 +50,10 @@ pub struct Options {
     pub title: String,
     /// Take an edited script, or other limits, for an existing directory.
     pub upgrade: bool,
+    /// What oracles may do.
+    pub oracles: Oracles,
+    /// Transactions between two checkpoints; `None` for the usual number.
+    pub checkpoint_every: Option<u64>,
 }
 
 /// A script as the operator gave it.
@@ -141,9 +149,15 @@ pub struct Node {
     pub(crate) admission: Admission,
     /// The last transaction of the ledger.
     pub(crate) last: TxId,
+    /// The service's certificate, PEM.
+    pub(crate) keys: Arc<Keys>,
+    /// The public key (hex) of who may upgrade the app.
+    pub(crate) operator: String,
     /// A transaction that a crash had left unfinished; it was cut off.
     pub torn: Option<Torn>,
-    /// Entries of the call log that were replayed.
+    /// Entries of the call log, and how many of them were replayed.
+    pub entries: u64,
+    /// See there.
     pub replayed: u64,
     /// The first transaction was just written.
     pub fresh: bool,
@@ -151,18 +165,22 @@ pub struct Node {
 }
 
 /// Lines of the console are shown only for calls that run now, not for those that are replayed.
-pub(crate) struct Live(Arc<AtomicBool>);
+struct Gate(Arc<AtomicBool>);
 
-impl Live {
-    fn gate(mut console: Console) -> (Live, Console) {
+impl Gate {
+    fn gate(console: Console) -> (Gate, Console, SharedConsole) {
         let live = Arc::new(AtomicBool::new(false));
         let gate = live.clone();
+        let shared: SharedConsole = Arc::new(Mutex::new(console));
+        let console = shared.clone();
         let gated: Console = Box::new(move |number, level, line| {
-            if gate.load(Ordering::Relaxed) {
+            if gate.load(Ordering::Relaxed)
+                && let Ok(mut console) = console.lock()
+            {
                 console(number, level, line);
             }
         });
-        (Live(live), gated)
+        (Gate(live), gated, shared)
     }
 
     fn set(&self, live: bool) {
@@ -195,7 +213,11 @@ impl Node {
 
     /// Seals and writes an input that the node itself brings, before it serves.
     fn run(&mut self, input: &Input) -> Result<(), StartError> {
-        let (_, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
+        let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
+        if let Err(failure) = &outcome.result {
+            let name = if let Input::Deploy { code, .. } = input { &code.name } else { "the script" };
+            return Err(StartError::Script(describe(name, failure)));
+        }
         let sealed = seal(&mut self.sealer, &writes)?;
         self.last = sealed.txid;
         self.log.append(&sealed.raw).and_then(|()| self.log.commit()).map_err(|error| StartError::Write(error.to_string()))
@@ -203,7 +225,7 @@ impl Node {
 }
 
 pub(crate) fn seal(sealer: &mut Sealer, writes: &WriteSet) -> Result<Sealed, StartError> {
-    sealer.seal(writes, None).map_err(|error| StartError::Write(error.to_string()))
+    sealer.seal(writes, machine::claims(writes)).map_err(|error| StartError::Write(error.to_string()))
 }
 
 /// Seconds since 1970.
@@ -212,35 +234,36 @@ pub(crate) fn now_s(admission: &mut Admission) -> u64 {
 }
 
 /// Runs code in a realm of its own, as it would start an app. Nothing is kept.
-fn try_out(sandbox: &Sandbox, code: &Code, time_ms: u64) -> Result<(), StartError> {
+pub(crate) fn try_out(sandbox: &Sandbox, code: &Code, time_ms: u64) -> Result<(), StartError> {
     let silent: Console = Box::new(|_, _, _| {});
-    let mut machine = Machine::new(sandbox.clone(), state::State::in_memory(), silent);
+    let mut machine = Machine::new(sandbox.clone(), state::State::in_memory(), silent, Box::new(machine::Nobody));
     let service = Service {
         format: machine::service::FORMAT,
         kind: "script".into(),
         title: String::new(),
         files: String::new(),
         log: String::new(),
+        chance: String::new(),
         engine: sandbox::ENGINE.into(),
     };
     machine.begin(1, service)?;
-    deploy(&mut machine, 2, code, time_ms, 0).map(|_| ())
+    deploy(&mut machine, 2, code, time_ms).map(|_| ())
 }
 
-fn deploy(machine: &mut Machine, seqno: u64, code: &Code, time_ms: u64, seed: u64) -> Result<WriteSet, StartError> {
-    let input = Input::Deploy { code: code.clone(), time_ms, seed };
+fn deploy(machine: &mut Machine, seqno: u64, code: &Code, time_ms: u64) -> Result<WriteSet, StartError> {
+    let input = Input::Deploy { code: code.clone(), time_ms };
     let (outcome, writes) = machine.execute(seqno, &input)?;
     if let Err(failure) = &outcome.result {
         return Err(StartError::Script(describe(&code.name, failure)));
     }
-    if machine.script().methods().is_empty() {
+    if machine.script().exports().methods.is_empty() {
         return Err(StartError::NoExports(code.name.clone()));
     }
     Ok(writes)
 }
 
 /// `counter.js:3:14: SyntaxError: …`, as compilers have it.
-fn describe(name: &str, failure: &sandbox::Failure) -> String {
+pub(crate) fn describe(name: &str, failure: &sandbox::Failure) -> String {
     let sandbox::Failure { name: error, message, stack } = failure;
     let position = stack.lines().find_map(|line| {
         let from = line.find(&format!("{name}:"))?;
@@ -257,28 +280,32 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
     let now_s = time_ms / 1000;
     let (files_seed, files) = new_identity();
     let (log_seed, log) = new_identity();
+    let (operator_seed, _) = new_identity();
+    // Everything that can be wrong with the script shows here, before anything is written.
+    let keys = Arc::new(Keys::generate("Glassbox service", "Glassbox node", now_s.saturating_sub(3600), now_s + VALIDITY_S)?);
     let service = Service {
         format: machine::service::FORMAT,
         kind: "script".into(),
         title: options.title.clone(),
         files,
         log,
+        chance: keys.chance().public_key_hex(),
         engine: sandbox::ENGINE.into(),
     };
     let code = options.code.code(Settings::default());
 
-    // Everything that can be wrong with the script shows here, before anything is written.
-    let keys = Arc::new(Keys::generate("Glassbox service", "Glassbox node", now_s.saturating_sub(3600), now_s + VALIDITY_S)?);
-    let mut machine = Machine::new(sandbox.clone(), state::State::in_memory(), Box::new(|_, _, _| {}));
+    let silent = || -> Console { Box::new(|_, _, _| {}) };
+    let outside = Live { keys: keys.clone(), oracles: options.oracles.clone(), console: Arc::new(Mutex::new(silent())) };
+    let mut machine = Machine::new(sandbox.clone(), state::State::in_memory(), silent(), Box::new(outside));
     let mut writes = machine.begin(1, service)?;
     ledger::genesis(&mut writes, &keys);
     let mut sealer = Sealer::new(&keys, ledger::txid::FIRST_VIEW).map_err(|error| StartError::Write(error.to_string()))?;
     let mut sealed = vec![seal(&mut sealer, &writes)?];
-    let mut writes = deploy(&mut machine, sealer.next().seqno, &code, time_ms, admission.seed())?;
+    let mut writes = deploy(&mut machine, sealer.next().seqno, &code, time_ms)?;
     ledger::service_info(&mut writes, &keys, ServiceStatus::Open);
     sealed.push(seal(&mut sealer, &writes)?);
-    if machine.script().has_init() {
-        let input = Input::Init { time_ms: admission.time_ms(), seed: admission.seed() };
+    if machine.script().exports().init {
+        let input = Input::Init { time_ms: admission.time_ms() };
         let (outcome, writes) = machine.execute(sealer.next().seqno, &input)?;
         if let Err(failure) = &outcome.result {
             return Err(StartError::Script(format!("init() failed: {}", describe(&code.name, failure))));
@@ -302,7 +329,7 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
         write_new(&fresh.join(MARKER), MARKER_TEXT, 0o644)?;
         write_new(&fresh.join(LOCK), "", 0o644)?;
         keys.save(&fresh.join(KEYS))?;
-        for (name, seed) in [(FILES_KEY, files_seed), (LOG_KEY, log_seed)] {
+        for (name, seed) in [(FILES_KEY, files_seed), (LOG_KEY, log_seed), (OPERATOR_KEY, operator_seed)] {
             write_new(&fresh.join(KEYS).join(name), &(crate::admit::hex(&seed) + "\n"), 0o600)?;
         }
         let storage = Dir::create(&fresh.join(LEDGER)).map_err(what("making"))?;
@@ -347,16 +374,102 @@ fn lock(dir: &Path) -> Result<File, StartError> {
     }
 }
 
-fn identity(dir: &Path, name: &'static str, expected: &str) -> Result<(), StartError> {
+/// The public key (hex) of a seed that the directory keeps.
+fn identity(dir: &Path, name: &'static str) -> Result<String, StartError> {
     let path = dir.join(KEYS).join(name);
     let text = fs::read_to_string(&path).map_err(io_error(format!("reading {}", path.display())))?;
     let digits = text.trim_end().as_bytes();
     let seed: Option<Vec<u8>> =
         digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
-    match seed.and_then(|seed| public_key(&seed)) {
-        Some(key) if key == expected => Ok(()),
-        Some(_) => Err(StartError::Replay(format!("{} is not the key that the first transaction names", path.display()))),
-        None => Err(StartError::Replay(format!("{} holds no key", path.display()))),
+    seed.and_then(|seed| public_key(&seed))
+        .ok_or_else(|| StartError::Replay(format!("{} holds no key", path.display())))
+}
+
+fn expect_identity(dir: &Path, name: &'static str, expected: &str) -> Result<(), StartError> {
+    if identity(dir, name)? == expected {
+        return Ok(());
+    }
+    let path = dir.join(KEYS).join(name);
+    Err(StartError::Replay(format!("{} is not the key that the first transaction names", path.display())))
+}
+
+/// What a ledger has led to so far, while it is read.
+enum Rebuilt {
+    /// Before the checkpoint that the heap is taken from.
+    Folding(Box<Records>),
+    /// From there on everything is executed.
+    Running(Box<Machine>),
+    /// It did not come to its end.
+    Failed(StartError),
+}
+
+/// What a machine is made with.
+struct Parts {
+    sandbox: Sandbox,
+    console: Console,
+    outside: Live,
+}
+
+/// Reads a ledger's transactions one by one and has the machine in the end.
+struct Rebuild {
+    now: Option<Rebuilt>,
+    parts: Option<Parts>,
+    /// The checkpoint that the heap is taken from.
+    resume_at: u64,
+    replayed: u64,
+}
+
+impl Rebuild {
+    fn machine(&mut self, records: Records, checkpoint: &Checkpoint) -> Rebuilt {
+        let Parts { sandbox, console, outside } = self.parts.take().expect("a machine is made once");
+        match Machine::resume(sandbox, records, checkpoint, console, Box::new(outside)) {
+            Ok(machine) => Rebuilt::Running(Box::new(machine)),
+            Err(fault) => Rebuilt::Failed(fault.into()),
+        }
+    }
+
+    fn take(&mut self, located: &Located) {
+        let transaction = &located.transaction;
+        let place = |what: &dyn std::fmt::Display| StartError::Replay(format!("{}, offset {}: {what}", located.file, located.offset));
+        let next = match self.now.take().expect("always there between two transactions") {
+            Rebuilt::Folding(mut records) => match records.fold(transaction) {
+                Err(fault) => Rebuilt::Failed(fault.into()),
+                Ok(()) if transaction.txid().seqno < self.resume_at => Rebuilt::Folding(records),
+                Ok(()) => match transaction.public().get(maps::GLASSBOX, maps::CHECKPOINT_KEY).map(Checkpoint::decode) {
+                    Some(Ok(checkpoint)) => self.machine(*records, &checkpoint),
+                    _ => Rebuilt::Failed(place(&"the checkpoint is malformed")),
+                },
+            },
+            Rebuilt::Running(mut machine) => match machine.replay(transaction) {
+                Ok(entry) => {
+                    self.replayed += u64::from(entry.is_some());
+                    Rebuilt::Running(machine)
+                }
+                Err(ReplayError::Fault(fault)) => Rebuilt::Failed(fault.into()),
+                Err(ReplayError::Divergence(divergence)) => {
+                    let engine = machine.service().map(|service| service.engine.clone()).unwrap_or_default();
+                    let hint = if engine == sandbox::ENGINE { "" } else { " (it was written by another version of the sandbox)" };
+                    Rebuilt::Failed(place(&format!("{divergence}{hint}")))
+                }
+            },
+            failed @ Rebuilt::Failed(_) => failed,
+        };
+        self.now = Some(next);
+    }
+}
+
+/// The records that the store has kept, if they belong to a checkpoint of this ledger up to `last`.
+fn kept(dir: &Path, last: u64) -> Result<Option<(Records, Checkpoint)>, StartError> {
+    let open = || -> Result<Option<(Records, Checkpoint)>, Fault> {
+        let state = state::State::open(dir)?;
+        if state.applied() == 0 || state.applied() > last { Ok(None) } else { Records::reopen(state) }
+    };
+    match open() {
+        Ok(kept) => Ok(kept),
+        Err(Fault::State(state::StateError::Host(error))) => Err(Fault::State(state::StateError::Host(error)).into()),
+        Err(Fault::State(state::StateError::InUse)) => Err(Fault::State(state::StateError::InUse).into()),
+        // It is rebuilt from the ledger.
+        Err(_) => Ok(None),
     }
 }
 
@@ -368,49 +481,72 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     }
     let lock = lock(dir)?;
     let keys = Arc::new(Keys::load(&dir.join(KEYS))?);
-    // The heap is rebuilt from the first transaction, and calls read the state: both start empty.
-    state::State::delete(&dir.join(STATE)).map_err(Fault::from)?;
-    let state = state::State::open(&dir.join(STATE)).map_err(Fault::from)?;
-    let (live, console) = Live::gate(console);
-    let mut machine = Machine::new(sandbox.clone(), state, console);
+    let (gate, console, shared) = Gate::gate(console);
+    let outside = Live { keys: keys.clone(), oracles: options.oracles.clone(), console: shared };
 
     let storage = Dir::open(&dir.join(LEDGER)).map_err(io_error(format!("opening {}", dir.join(LEDGER).display())))?;
-    let mut failed = None;
-    let mut last_ms = 0;
-    let recovery = ledger::recover_with(storage, &keys, |located| {
-        if failed.is_none() {
-            match machine.replay(&located.transaction) {
-                Ok(entry) => last_ms = entry.map_or(last_ms, |entry| entry.input.time_ms()),
-                Err(error) => failed = Some((located.file.clone(), located.offset, error)),
+    let found = ledger::find(storage, &keys)?;
+    let resume_at = found.checkpoint().map_or(0, |checkpoint| checkpoint.txid().seqno);
+    let mut rebuild =
+        Rebuild { now: None, parts: Some(Parts { sandbox: sandbox.clone(), console, outside }), resume_at, replayed: 0 };
+    let from = match kept(&dir.join(STATE), resume_at)? {
+        Some((mut records, checkpoint)) => {
+            records.state_mut().flush_by_hand();
+            let applied = records.state().applied();
+            let rebuilt =
+                if applied == resume_at { rebuild.machine(records, &checkpoint) } else { Rebuilt::Folding(Box::new(records)) };
+            rebuild.now = Some(rebuilt);
+            applied
+        }
+        None => {
+            state::State::delete(&dir.join(STATE)).map_err(Fault::from)?;
+            let mut state = state::State::open(&dir.join(STATE)).map_err(Fault::from)?;
+            // While all of it is folded, the store may take it as it comes: only what it holds in the end counts.
+            if resume_at == 0 {
+                state.flush_by_hand();
             }
+            rebuild.now = Some(if resume_at > 0 {
+                Rebuilt::Folding(Box::new(Records::new(state)))
+            } else {
+                let Parts { sandbox, console, outside } = rebuild.parts.take().expect("a machine is made once");
+                Rebuilt::Running(Box::new(Machine::new(sandbox, state, console, Box::new(outside))))
+            });
+            0
         }
-    })?;
-    match failed {
-        None => {}
-        Some((_, _, ReplayError::Fault(fault))) => return Err(fault.into()),
-        Some((file, offset, ReplayError::Divergence(divergence))) => {
-            let engine = machine.service().map(|service| service.engine.clone()).unwrap_or_default();
-            let hint = if engine == sandbox::ENGINE { "" } else { " (it was written by another version of the sandbox)" };
-            return Err(StartError::Replay(format!("{file}, offset {offset}: {divergence}{hint}")));
-        }
+    };
+    let recovery = found.recover(from, |located| rebuild.take(located))?;
+    let mut machine = match rebuild.now {
+        Some(Rebuilt::Running(machine)) => *machine,
+        Some(Rebuilt::Failed(error)) => return Err(error),
+        Some(Rebuilt::Folding(_)) | None => return Err(StartError::Replay("its last checkpoint was not reached".into())),
+    };
+    machine.state_mut().flush_by_hand();
+    if let Some(transactions) = options.checkpoint_every {
+        machine.checkpoint_every(transactions);
     }
     let Some(service) = machine.service() else {
         return Err(StartError::Replay("it has no first transaction".into()));
     };
-    identity(dir, FILES_KEY, &service.files)?;
-    identity(dir, LOG_KEY, &service.log)?;
+    expect_identity(dir, FILES_KEY, &service.files)?;
+    expect_identity(dir, LOG_KEY, &service.log)?;
+    if keys.chance().public_key_hex() != service.chance {
+        return Err(StartError::Replay("the chance key is not the one that the first transaction names".into()));
+    }
+    let operator = identity(dir, OPERATOR_KEY)?;
     let view = recovery.next_view();
     let last = recovery.audit.last().expect("the machine has taken a first transaction from it");
     let sealer = Sealer::resume(&keys, view, recovery.audit).map_err(|error| StartError::Replay(error.to_string()))?;
-    let replayed = machine.entries();
     let mut node = Node {
+        admission: Admission::new(machine.records().time_ms()),
+        entries: machine.entries(),
         machine,
         sealer,
         log: recovery.log,
-        admission: Admission::new(last_ms),
         last,
+        keys,
+        operator,
         torn: recovery.torn,
-        replayed,
+        replayed: rebuild.replayed,
         fresh: false,
         _lock: lock,
     };
@@ -425,10 +561,9 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
         }
         let time_ms = node.admission.time_ms();
         try_out(&sandbox, &wanted, time_ms)?;
-        let seed = node.admission.seed();
-        node.run(&Input::Deploy { code: wanted, time_ms, seed })?;
+        node.run(&Input::Deploy { code: wanted, time_ms })?;
     }
-    live.set(true);
+    gate.set(true);
     Ok(node)
 }
 

@@ -9,7 +9,21 @@
 //! | a method that throws | -32000, the error's name in `message`, its message in `data` |
 //!
 //! A request without `id` is a notification: it runs, and is not answered.
+//!
+//! Two members are ours, and no other server minds them. `auth` signs a call:
+//!
+//! ```text
+//! {"backend":"64 hex","key":"64 hex","nonce":"16 hex.7","head":"2.17","root":"64 hex","signature":"base64"}
+//! ```
+//!
+//! `"receipt":true` has the reply wait for a signature and bring the call's receipt. The reply to either has the members
+//! `transaction`, `head` and, when it was asked for, `receipt`. A signed call is refused with -32001, the name of what is wrong
+//! in `message`.
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD as BASE64;
+use ledger::Hash;
+use machine::{Head, Signed};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -24,6 +38,47 @@ pub struct Request {
     pub args: String,
     /// The params were `null`.
     pub null_params: bool,
+    /// The call is signed, or claims to be.
+    pub auth: Option<Result<Box<Auth>, &'static str>>,
+    /// The reply shall bring a receipt.
+    pub receipt: bool,
+}
+
+/// What a caller has signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// The backend that the call is for.
+    pub backend: String,
+    /// The root that the head signs.
+    pub root: Hash,
+    /// Key, nonce, head and signature.
+    pub signed: Signed,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAuth {
+    backend: String,
+    key: String,
+    nonce: String,
+    head: String,
+    root: String,
+    signature: String,
+}
+
+fn auth(raw: &RawValue) -> Result<Box<Auth>, &'static str> {
+    let raw: RawAuth = serde_json::from_str(raw.get())
+        .map_err(|_| "auth has the fields backend, key, nonce, head, root and signature, all of them text")?;
+    let signature = BASE64.decode(&raw.signature).ok().and_then(|bytes| bytes.try_into().ok());
+    let (session, counter) = Signed::parse_nonce(&raw.nonce).ok_or("the nonce is not 16 hex digits, a dot and a number")?;
+    let signed = Signed {
+        key: ledger::hex::decode(&raw.key).ok_or("the key has not 64 hex digits")?,
+        session,
+        counter,
+        head: raw.head.parse().map_err(|_| "the head is no transaction")?,
+        signature: signature.ok_or("the signature has not 64 bytes of base64")?,
+    };
+    Ok(Box::new(Auth { backend: raw.backend, root: ledger::hex::decode(&raw.root).ok_or("the root has not 64 hex digits")?, signed }))
 }
 
 /// A refusal.
@@ -60,6 +115,8 @@ pub mod code {
     pub const INVALID_PARAMS: i32 = -32602;
     /// What the app throws.
     pub const APP: i32 = -32000;
+    /// A call whose caller is not believed.
+    pub const CALLER: i32 = -32001;
 }
 
 #[derive(Deserialize)]
@@ -72,6 +129,10 @@ struct Raw<'a> {
     method: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     params: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    auth: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    receipt: Option<&'a RawValue>,
 }
 
 /// Tells `null` from nothing, which serde does not.
@@ -114,7 +175,7 @@ fn request(raw: &RawValue) -> Result<Request, Problem> {
     if !text.starts_with('{') {
         return Err(invalid(None, "The request is no object"));
     }
-    let Ok(Raw { jsonrpc, id, method, params }) = serde_json::from_str(text) else {
+    let Ok(Raw { jsonrpc, id, method, params, auth: signed, receipt }) = serde_json::from_str(text) else {
         return Err(invalid(None, "A field stands twice"));
     };
     let id = match id.map(RawValue::get) {
@@ -151,7 +212,8 @@ fn request(raw: &RawValue) -> Result<Request, Problem> {
         }
         Some(_) => return refuse("Invalid params"),
     };
-    Ok(Request { id, method, args, null_params })
+    let receipt = receipt.map(RawValue::get) == Some("true");
+    Ok(Request { id, method, args, null_params, auth: signed.map(auth), receipt })
 }
 
 /// The reply to a call.
@@ -161,6 +223,29 @@ pub fn result_reply(id: &str, result: &machine::Result) -> String {
         Ok(None) => format!("{{\"jsonrpc\":\"2.0\",\"id\":{id}}}"),
         Err(failure) => error_reply(Some(id), code::APP, &failure.name, &failure.message),
     }
+}
+
+/// What a reply says beside the result: `,"transaction":…,"head":…,"receipt":…`.
+pub fn extras(transaction: &str, head: Option<&Head>, receipt: Option<&str>) -> String {
+    let mut extras = format!(",\"transaction\":\"{transaction}\"");
+    if let Some(head) = head {
+        extras += &format!(",\"head\":{}", head_json(head));
+    }
+    if let Some(receipt) = receipt {
+        extras += &format!(",\"receipt\":{receipt}");
+    }
+    extras
+}
+
+/// A head as clients see it.
+pub fn head_json(head: &Head) -> String {
+    format!("{{\"transaction\":\"{}\",\"root\":\"{}\"}}", head.txid, ledger::hex::encode(&head.root))
+}
+
+/// A reply with members added.
+pub fn with(mut reply: String, extras: &str) -> String {
+    reply.pop();
+    reply + extras + "}"
 }
 
 /// The reply to what was refused.
@@ -226,7 +311,7 @@ mod tests {
 
     fn reply(frame: &str) -> String {
         match parse(frame, 3) {
-            Frame::One(Ok(Request { id, method, args, null_params })) => {
+            Frame::One(Ok(Request { id, method, args, null_params, .. })) => {
                 format!("{method} {args} {id:?}{}", if null_params { " null" } else { "" })
             }
             Frame::One(Err(problem)) => problem_reply(&problem),

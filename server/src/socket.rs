@@ -5,12 +5,15 @@ use crate::limits;
 use crate::rpc::{self, Frame, Problem, Request, code};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{SinkExt, StreamExt};
-use machine::Caller;
+use machine::{AuthError, Caller, Code, Settings};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{mpsc, oneshot};
 
 const TOO_MANY: &str = "Too many active requests. Try again in a few minutes.";
+
+/// The method by which the operator deploys other code.
+pub const UPGRADE: &str = "glassbox.upgrade";
 
 /// Serves a connection until either side ends it.
 pub async fn serve(socket: WebSocket, backend: Backend, caller: Caller) {
@@ -104,16 +107,34 @@ impl Connection {
             Route::Call => {
                 let id = request.id.clone();
                 let refused_id = id.clone();
-                let reply = Box::new(move |done: Done| {
+                let wants = request.auth.is_some() || request.receipt;
+                let reply = Box::new(move |answer: Answer| {
                     if let Some(id) = id {
-                        outbox.send(rpc::result_reply(&id, &done.result));
+                        outbox.send(answer_reply(&id, answer, wants));
                     }
                 });
                 if let Err(refused) = self.submit(request, reply)
                     && let Some(id) = refused_id
                 {
-                    self.outbox().send(refusal_reply(&id, refused));
+                    self.outbox().send(refused.reply(&id));
                 }
+            }
+            Route::Upgrade(code) => {
+                let backend = self.backend.clone();
+                let id = request.id.clone();
+                tokio::spawn(async move {
+                    let deployed = backend.deploy(*code).await;
+                    if let Some(id) = id {
+                        outbox.send(match deployed {
+                            Err(error) => rpc::error_reply(Some(&id), code::APP, "UpgradeError", &error),
+                            Ok(deployed) => {
+                                let methods = serde_json::json!(deployed.exports.methods).to_string();
+                                let extras = rpc::extras(&deployed.txid.to_string(), None, None);
+                                rpc::with(rpc::result_reply(&id, &Ok(Some(methods))), &extras)
+                            }
+                        });
+                    }
+                });
             }
         }
     }
@@ -130,14 +151,19 @@ impl Connection {
                 Ok(request) => match (self.route(&request), request.id.clone()) {
                     (Route::Reply(reply), Some(_)) => replies.push(Pending::Ready(reply)),
                     (Route::Reply(_), None) => {}
+                    (Route::Upgrade(_), id) => {
+                        let reply = rpc::error_reply(id.as_deref(), code::APP, "Error", "An upgrade stands alone");
+                        replies.push(Pending::Ready(reply));
+                    }
                     (Route::Call, id) => {
                         let (tell, told) = oneshot::channel();
-                        let reply = Box::new(move |done: Done| {
-                            let _ = tell.send(done.result);
+                        let wants = request.auth.is_some() || request.receipt;
+                        let reply = Box::new(move |answer: Answer| {
+                            let _ = tell.send(answer);
                         });
                         match (self.submit(request, reply), id) {
-                            (Ok(()), Some(id)) => replies.push(Pending::Call(id, told)),
-                            (Err(refused), Some(id)) => replies.push(Pending::Ready(refusal_reply(&id, refused))),
+                            (Ok(()), Some(id)) => replies.push(Pending::Call(id, told, wants)),
+                            (Err(refused), Some(id)) => replies.push(Pending::Ready(refused.reply(&id))),
                             (_, None) => {}
                         }
                     }
@@ -154,8 +180,8 @@ impl Connection {
             for reply in replies {
                 match reply {
                     Pending::Ready(text) => texts.push(text),
-                    Pending::Call(id, told) => match told.await {
-                        Ok(result) => texts.push(rpc::result_reply(&id, &result)),
+                    Pending::Call(id, told, wants) => match told.await {
+                        Ok(answer) => texts.push(answer_reply(&id, answer, wants)),
                         Err(_) => return,
                     },
                 }
@@ -164,8 +190,58 @@ impl Connection {
         });
     }
 
-    fn submit(&self, request: Request, reply: crate::commit::Reply) -> Result<(), Refused> {
-        self.backend.submit(Job { method: request.method, args: request.args, caller: self.caller.clone(), reply })
+    fn submit(&self, request: Request, reply: crate::commit::Reply) -> Result<(), NotRun> {
+        let (caller, root) = self.caller(&request)?;
+        let job = Job { method: request.method, args: request.args, caller, root, receipt: request.receipt, reply };
+        self.backend.submit(job).map_err(NotRun::Refused)
+    }
+
+    /// Who calls: everything about a signature that does not depend on what other calls do.
+    fn caller(&self, request: &Request) -> Result<(Caller, Option<ledger::Hash>), NotRun> {
+        let not = |name: &'static str, data: &str| {
+            self.backend.metrics().calls_unauthorised.fetch_add(1, Relaxed);
+            Err(NotRun::Caller(name, data.to_owned()))
+        };
+        let auth = match &request.auth {
+            None if self.backend.callers().require_auth => {
+                return not("AuthRequiredError", "This backend takes signed calls only");
+            }
+            None => return Ok((self.caller.clone(), None)),
+            Some(Err(why)) => return not("MalformedAuthError", why),
+            Some(Ok(auth)) => auth,
+        };
+        if self.caller != Caller::Anonymous {
+            return not("MalformedAuthError", "A connection with a name of its own choice cannot sign");
+        }
+        let backend = &self.backend.service().log;
+        if auth.backend != *backend {
+            return not("MisdirectedCallError", &format!("The call is for backend {}, this is {backend}", auth.backend));
+        }
+        if !auth.signed.covers(backend, &auth.root, &request.method, &request.args) {
+            return not(AuthError::Altered.name(), &AuthError::Altered.to_string());
+        }
+        Ok((Caller::Signed(Box::new(auth.signed.clone())), Some(auth.root)))
+    }
+
+    /// An upgrade, if the operator has signed it.
+    fn upgrade(&self, request: &Request) -> Result<Code, NotRun> {
+        let (caller, _) = self.caller(request)?;
+        let not = |name: &'static str, data: &str| Err(NotRun::Caller(name, data.to_owned()));
+        if caller.id().as_deref() != Some(self.backend.operator()) || !matches!(caller, Caller::Signed(_)) {
+            return not("NotTheOperatorError", "Only the key in DIR/keys/operator may upgrade this backend");
+        }
+        #[derive(serde::Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct New {
+            name: String,
+            source: String,
+            #[serde(flatten)]
+            settings: Settings,
+        }
+        match serde_json::from_str::<[New; 1]>(&request.args) {
+            Ok([New { name, source, settings }]) => Ok(Code { name, source, settings }),
+            Err(error) => not("TypeError", &format!("not the code of an upgrade: {error}")),
+        }
     }
 
     /// Answers what needs no call.
@@ -175,18 +251,35 @@ impl Connection {
             // nodevms-client calls it with `null`, and nobody else does.
             self.circular.store(request.null_params, Relaxed);
             let service = self.backend.service();
-            let info = serde_json::json!({
-                "methods": self.backend.methods(),
+            let exports = self.backend.exports();
+            let head = self.backend.durable().signed;
+            let callers = self.backend.callers();
+            let mut info = serde_json::json!({
+                "methods": exports.methods,
                 "callLogUrl": service.log_url(),
                 "filesArchiveUrl": service.files_url(),
-                "debug": self.backend.debug(),
+                "debug": callers.debug,
+                "id": service.log,
+                "requireAuth": callers.require_auth,
+                "serviceCert": self.backend.certificate().pem(),
+                "readonly": exports.readonly,
             });
+            if let Some(head) = head {
+                info["head"] =
+                    serde_json::json!({ "transaction": head.txid.to_string(), "root": ledger::hex::encode(&head.root) });
+            }
             return Route::Reply(rpc::result_reply(id.unwrap_or("null"), &Ok(Some(info.to_string()))));
         }
         if request.method == "init" {
             return Route::Reply(rpc::error_reply(id, code::APP, "Error", "RPC method not supported"));
         }
-        if !self.backend.methods().contains(&request.method) {
+        if request.method == UPGRADE {
+            return match self.upgrade(request) {
+                Ok(code) => Route::Upgrade(Box::new(code)),
+                Err(refused) => Route::Reply(refused.reply(id.unwrap_or("null"))),
+            };
+        }
+        if !self.backend.exports().methods.contains(&request.method) {
             self.backend.metrics().bad_requests.fetch_add(1, Relaxed);
             let name: String = request.method.chars().take(limits::MAX_NAME_BYTES).collect();
             return Route::Reply(rpc::error_reply(id, code::METHOD_NOT_FOUND, "Method not found", &name));
@@ -213,22 +306,48 @@ impl Connection {
     }
 }
 
-fn refusal_reply(id: &str, refused: Refused) -> String {
-    let data = match refused {
-        Refused::Busy => TOO_MANY,
-        Refused::Stopping => "The backend is stopping",
-    };
-    rpc::error_reply(Some(id), code::APP, "Error", data)
+type Answer = Result<Done, AuthError>;
+
+/// Why a request is not run.
+enum NotRun {
+    Refused(Refused),
+    /// The caller is not believed: the name of the error, and what is wrong.
+    Caller(&'static str, String),
+}
+
+impl NotRun {
+    fn reply(&self, id: &str) -> String {
+        match self {
+            NotRun::Refused(Refused::Busy) => rpc::error_reply(Some(id), code::APP, "Error", TOO_MANY),
+            NotRun::Refused(Refused::Stopping) => rpc::error_reply(Some(id), code::APP, "Error", "The backend is stopping"),
+            NotRun::Caller(name, data) => rpc::error_reply(Some(id), code::CALLER, name, data),
+        }
+    }
+}
+
+/// The reply to a call. `wants`: with what is said beside the result.
+fn answer_reply(id: &str, answer: Answer, wants: bool) -> String {
+    match answer {
+        Err(error) => rpc::error_reply(Some(id), code::CALLER, error.name(), &error.to_string()),
+        Ok(done) => {
+            let reply = rpc::result_reply(id, &done.result);
+            if !wants {
+                return reply;
+            }
+            rpc::with(reply, &rpc::extras(&done.txid.to_string(), done.head.as_ref(), done.receipt.as_deref()))
+        }
+    }
 }
 
 enum Route {
     Reply(String),
     Call,
+    Upgrade(Box<Code>),
 }
 
 enum Pending {
     Ready(String),
-    Call(String, oneshot::Receiver<machine::Result>),
+    Call(String, oneshot::Receiver<Answer>, bool),
 }
 
 /// Where replies go. Never waits: a client that does not read its replies is given up.

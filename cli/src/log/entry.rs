@@ -1,7 +1,8 @@
 //! An entry of the call log as text: a row of a table for people, a line of JSON for programs.
 
+use base64::Engine as _;
 use ledger::TxId;
-use machine::{Code, Entry, Input, Settings};
+use machine::{Caller, Code, Entry, Input, Settings};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::io::{self, Write};
@@ -18,6 +19,15 @@ const COLUMNS: usize = 6;
 /// A row of the table.
 pub type Row = [String; COLUMNS];
 
+/// A key by its first digits: nobody reads more in a table.
+fn caller_shown(caller: &Caller) -> String {
+    match caller {
+        Caller::Anonymous => "-".into(),
+        Caller::Named(name) => shown(name),
+        Caller::Signed(signed) => format!("{}…", &ledger::hex::encode(&signed.key)[..16]),
+    }
+}
+
 pub fn row(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> Row {
     let (caller, call) = match &entry.input {
         Input::Deploy { code, .. } => ("-".into(), format!("deploy {}", shown(&code.name))),
@@ -25,7 +35,7 @@ pub fn row(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> Row {
         Input::Call(call) => {
             let args = compact(&call.args);
             let inner = args.strip_prefix('[').and_then(|args| args.strip_suffix(']')).unwrap_or(&args);
-            (shown(call.caller.as_deref().unwrap_or("-")), format!("{}({})", shown(&call.method), shown(inner)))
+            (caller_shown(&call.caller), format!("{}({})", shown(&call.method), shown(inner)))
         }
     };
     let result = match &entry.result {
@@ -90,7 +100,13 @@ struct Json<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     deploy: Option<Deployed<'a>>,
-    caller: Option<&'a str>,
+    caller: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nonce: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    head: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -129,6 +145,9 @@ pub fn json(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> Strin
         kind: "call",
         deploy: None,
         caller: None,
+        nonce: None,
+        head: None,
+        signature: None,
         method: None,
         args: None,
         result: None,
@@ -147,7 +166,12 @@ pub fn json(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> Strin
             line.args = raw("[]");
         }
         Input::Call(call) => {
-            line.caller = call.caller.as_deref();
+            line.caller = call.caller.id();
+            if let Caller::Signed(signed) = &call.caller {
+                line.nonce = Some(signed.nonce());
+                line.head = Some(signed.head.to_string());
+                line.signature = Some(base64::prelude::BASE64_STANDARD.encode(signed.signature));
+            }
             line.method = Some(&call.method);
             line.args = raw(&call.args);
         }

@@ -30,14 +30,14 @@ pub enum Input {
 }
 
 impl Input {
-    /// `methods` are completed behind `client.`.
-    pub fn open(methods: Vec<String>) -> Result<Input, Failed> {
+    /// `methods` are completed behind the name of their object.
+    pub fn open(object: &'static str, methods: Vec<String>) -> Result<Input, Failed> {
         if !io::stdin().is_terminal() {
             return Ok(Input::Plain);
         }
         let config = Config::builder().auto_add_history(false).max_history_size(HISTORY_LINES).map_err(Failed::unable)?.build();
         let mut editor = Editor::with_config(config).map_err(Failed::unable)?;
-        editor.set_helper(Some(Names { methods }));
+        editor.set_helper(Some(Names { object, methods }));
         let history = history_file();
         if let Some(path) = &history {
             let _ = editor.load_history(path);
@@ -89,10 +89,9 @@ fn history_file() -> Option<PathBuf> {
 
 /// Completes the names of the backend's methods.
 pub struct Names {
+    object: &'static str,
     methods: Vec<String>,
 }
-
-const CLIENT: &str = "client";
 
 impl Names {
     /// Where the word before the cursor begins, and what it can become.
@@ -105,9 +104,9 @@ impl Names {
             names.iter().filter(|name| name.starts_with(&before[word..])).map(|name| (*name).to_owned()).collect()
         };
         let Some(object) = before[..word].strip_suffix('.') else {
-            return (word, if word < before.len() { found(&[CLIENT]) } else { Vec::new() });
+            return (word, if word < before.len() { found(&[self.object]) } else { Vec::new() });
         };
-        if &object[start(object)..] == CLIENT {
+        if &object[start(object)..] == self.object {
             return (word, found(&self.methods.iter().map(String::as_str).collect::<Vec<_>>()));
         }
         (word, if object.is_empty() { found(&["exit", "help"]) } else { Vec::new() })
@@ -135,7 +134,7 @@ mod tests {
 
     #[test]
     fn completes_what_the_backend_has() {
-        let names = Names { methods: vec!["increment".into(), "inspect".into(), "reset".into()] };
+        let names = Names { object: "client", methods: vec!["increment".into(), "inspect".into(), "reset".into()] };
         let check = |before: &str, start: usize, found: &[&str]| {
             assert_eq!(names.candidates(before), (start, found.iter().map(|name| (*name).to_owned()).collect()), "{before}");
         };

@@ -1,12 +1,16 @@
 //! The command, tested as its users use it: real processes, real clients, real files.
 
+mod audit;
 mod clients;
 mod commands;
 mod crash;
 mod damage;
+mod keys;
 mod raw;
 mod scripts;
 mod support;
+mod trace;
 mod transcripts;
+mod upgrade;
 mod verify;
 mod wire;

@@ -1,8 +1,8 @@
 //! Audits: honest histories pass, every kind of dishonesty is named.
 
 use crate::support::{Place, Server, example, glassbox, run, stderr, stdout};
-use ledger::{Dir, Keys, Log, Reader, Sealer, TxId, WriteSet};
-use machine::maps;
+use ledger::{Dir, Keys, Log, Reader, Sealer, SignatureInfo, TxId, WriteSet};
+use machine::{Checkpoint, maps};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -10,15 +10,15 @@ use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
 
-fn verify(args: &[&str]) -> Output {
+pub fn verify(args: &[&str]) -> Output {
     run(&[&["verify"], args].concat())
 }
 
-fn path(path: &Path) -> &str {
+pub fn path(path: &Path) -> &str {
     path.to_str().expect("a plain path")
 }
 
-fn copy_dir(from: &Path, to: &Path) {
+pub fn copy_dir(from: &Path, to: &Path) {
     let _ = fs::remove_dir_all(to);
     fs::create_dir_all(to).expect("a folder");
     for entry in fs::read_dir(from).expect("a folder") {
@@ -117,8 +117,9 @@ fn nobody_there() {
     assert_eq!(output.status.code(), Some(2), "{}", stdout(&output));
 }
 
-/// The ledger of a node, written again with its own keys: what an operator can do who has them.
-fn forge(dir: &Path, mut change: impl FnMut(TxId, &mut WriteSet) -> bool) {
+/// The ledger of a node, written again with its own keys: what an operator can do who has them. The change sees every
+/// transaction but signatures, and says whether it stays.
+pub fn forge(dir: &Path, mut change: impl FnMut(TxId, &mut WriteSet) -> bool) {
     let keys = Arc::new(Keys::load(&dir.join("keys")).expect("keys"));
     let storage = Dir::open(&dir.join("ledger")).expect("a ledger");
     let mut sealer = Sealer::new(&keys, 2).expect("a sealer");
@@ -126,24 +127,34 @@ fn forge(dir: &Path, mut change: impl FnMut(TxId, &mut WriteSet) -> bool) {
     let mut log = Log::create(Dir::create(&forged).expect("a folder")).expect("a log");
     for located in Reader::open(&storage).expect("readable") {
         let transaction = located.expect("readable").transaction;
-        let signature = transaction.public().maps.contains_key("public:ccf.internal.signatures");
-        if signature {
-            log.append(&sealer.sign(1_800_000_000, false).expect("signed").raw).expect("appended");
+        if let Some(signature) = SignatureInfo::read(&transaction).expect("readable") {
+            log.append(&sealer.sign(signature.signed_at_s(), false).expect("signed").raw).expect("appended");
             continue;
         }
         let mut writes = transaction.public().clone();
+        // What follows from the transactions before is made to fit, before the change.
+        let record = writes.get(maps::GLASSBOX, maps::CHECKPOINT_KEY).and_then(|row| Checkpoint::decode(row).ok());
+        if let Some(mut record) = record {
+            record.signature = sealer.last_signature().map(|last| (last.txid, last.root, last.signed_at_s()));
+            writes.put(maps::GLASSBOX, maps::CHECKPOINT_KEY, record.encode());
+        }
+        if writes.maps.contains_key(ledger::FRONTIER_MAP) {
+            sealer.frontier().write(&mut writes);
+        }
         if change(transaction.txid(), &mut writes) {
-            log.append(&sealer.seal(&writes, None).expect("sealed").raw).expect("appended");
+            let claims = machine::claims(&writes);
+            log.append(&sealer.seal(&writes, claims).expect("sealed").raw).expect("appended");
         }
     }
-    log.append(&sealer.sign(1_800_000_000, false).expect("signed").raw).expect("appended");
+    let now_s = sealer.last_signature().map_or(0, SignatureInfo::signed_at_s);
+    log.append(&sealer.sign(now_s, false).expect("signed").raw).expect("appended");
     log.commit().expect("written");
     drop(storage);
     fs::remove_dir_all(dir.join("ledger")).expect("removed");
     fs::rename(forged, dir.join("ledger")).expect("renamed");
 }
 
-fn replace(writes: &mut WriteSet, from: &str, to: &str) {
+pub fn replace(writes: &mut WriteSet, from: &str, to: &str) {
     let record = writes.get(maps::GLASSBOX, maps::CALL_KEY).map(|record| String::from_utf8_lossy(record).into_owned());
     if let Some(record) = record {
         writes.put(maps::GLASSBOX, maps::CALL_KEY, record.replace(from, to));

@@ -87,6 +87,11 @@ pub fn manifest(files_key: &str, title: &str) -> Vec<u8> {
     Entry { content: Some(Cow::Owned(text.into_bytes())), created_ms: 0, modified_ms: 0 }.encode()
 }
 
+/// The key of a path that a script gave, if it is one.
+pub fn path_of(text: &str) -> Option<String> {
+    super::path::Path::parse(text).ok().map(|path| path.as_str().to_owned())
+}
+
 /// The changes of a write set in the order of the paths: the path, and whether it was written.
 pub fn changes(writes: &MapWrites) -> Vec<(&[u8], bool)> {
     let mut changes: Vec<(&[u8], bool)> = writes.writes.keys().map(|key| (key.as_slice(), true)).collect();

@@ -3,13 +3,17 @@
 //! A call reads the state under its own writes; the writes are handed out when it ends. What is refused is refused with the
 //! name and message that DatArchive gives.
 
-use super::archive::{Entry, MANIFEST_PATH, changes};
+use super::archive::{Entry, MANIFEST_PATH};
 use super::path::Path;
+use crate::difference::Difference;
+use crate::outside::{Outside, Recorded, Source};
+use crate::records::Records;
 use crate::state::{self, State};
 use crate::{Console, maps};
 use base64::Engine as _;
-use ledger::MapWrites;
-use sandbox::{Answer, Fault, Host, Level};
+use ledger::chance::CHANCE_BYTES;
+use ledger::{ChancePublicKey, Hash};
+use sandbox::{Answer, Consult, Fault, Host, Level, OracleAnswer, Realm};
 use serde_json::json;
 use std::borrow::Cow;
 use std::cell::Cell;
@@ -24,7 +28,7 @@ const ROW_INSTRUCTIONS: u64 = 2_000;
 const BYTE_INSTRUCTIONS: u64 = 4;
 
 /// The numbers of the questions, as in `prelude/files.js`.
-mod op {
+pub mod op {
     pub const READ: u32 = 10;
     pub const WRITE: u32 = 11;
     pub const MKDIR: u32 = 12;
@@ -34,6 +38,8 @@ mod op {
     pub const STAT: u32 = 16;
     pub const HISTORY: u32 = 17;
     pub const INFO: u32 = 18;
+    /// As in `prelude/realm.js`.
+    pub const PREVIOUS: u32 = 7;
 }
 
 /// An error of the archive, as the script sees it.
@@ -74,50 +80,103 @@ fn refuse<T>(name: &'static str, message: &str) -> Result<T, Problem> {
 
 /// The archive, and what the present call has written so far.
 pub struct Files {
-    state: State,
+    records: Records,
     console: Console,
-    key: String,
-    title: String,
-    version: u64,
-    number: u64,
+    outside: Box<dyn Outside>,
     time_ms: u64,
     writes: BTreeMap<String, Option<Vec<u8>>>,
     written_bytes: usize,
     /// What the present question has taken, in instructions.
     work: Cell<u64>,
+    /// The seed of this call, but for the chance that it has to be mixed with.
+    draw: Draw,
+    source: Source,
+    drawn: Option<[u8; CHANCE_BYTES]>,
+    said: Vec<OracleAnswer>,
+    /// What the ledger lacks or has wrong for this replay.
+    pub problem: Option<Difference>,
+    /// Only reads, with this seed: nothing is recorded.
+    reading: Option<u64>,
+    /// The realm of the code before, while a new one migrates.
+    pub previous: Option<Box<Realm<Files>>>,
+}
+
+/// What tells the seed of one call from that of another.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Draw {
+    /// SHA-256 of the input's record.
+    pub input: Hash,
+    /// The transaction.
+    pub seqno: u64,
+}
+
+impl Draw {
+    fn seed(&self, chance: &[u8; CHANCE_BYTES]) -> u64 {
+        let mixed = ledger::sha256(&[&chance[..], &self.input, &self.seqno.to_le_bytes()].concat());
+        u64::from_le_bytes(*mixed.first_chunk().expect("32 bytes"))
+    }
 }
 
 impl Files {
-    pub fn new(state: State, console: Console) -> Files {
+    pub fn new(records: Records, console: Console, outside: Box<dyn Outside>) -> Files {
         Files {
-            state,
+            records,
             console,
-            key: String::new(),
-            title: String::new(),
-            version: 0,
-            number: 0,
+            outside,
             time_ms: 0,
             writes: BTreeMap::new(),
             written_bytes: 0,
             work: Cell::new(0),
+            draw: Draw::default(),
+            source: Source::Live,
+            drawn: None,
+            said: Vec::new(),
+            problem: None,
+            reading: None,
+            previous: None,
         }
     }
 
-    pub fn set_identity(&mut self, key: &str, title: &str) {
-        self.key = key.to_owned();
-        self.title = title.to_owned();
+    /// For a reader: see [`crate::reading`].
+    pub fn reading(console: Console) -> Files {
+        Files { reading: Some(0), ..Files::new(Records::new(State::in_memory()), console, Box::new(crate::Nobody)) }
     }
 
-    pub fn state_mut(&mut self) -> &mut State {
-        &mut self.state
+    /// A read begins.
+    pub fn look(&mut self, records: Records, time_ms: u64, seed: u64) {
+        self.records = records;
+        self.begin(time_ms, Draw::default(), Source::Live);
+        self.reading = Some(seed);
     }
 
-    /// Entry `number` of the call log begins.
-    pub fn begin(&mut self, number: u64, time_ms: u64) {
-        self.number = number;
+    /// For a realm that nothing is asked of but its variables.
+    pub fn none() -> Files {
+        Files::new(Records::new(State::in_memory()), Box::new(|_, _, _| {}), Box::new(crate::Nobody))
+    }
+
+    pub fn records(&self) -> &Records {
+        &self.records
+    }
+
+    pub fn records_mut(&mut self) -> &mut Records {
+        &mut self.records
+    }
+
+    /// The next entry of the call log begins.
+    pub fn begin(&mut self, time_ms: u64, draw: Draw, source: Source) {
         self.time_ms = time_ms;
+        self.draw = draw;
+        self.source = source;
+        self.drawn = None;
+        self.said.clear();
+        self.problem = None;
         self.writes.clear();
         self.written_bytes = 0;
+    }
+
+    /// What came from outside during the call.
+    pub fn take_answers(&mut self) -> (Option<[u8; CHANCE_BYTES]>, Vec<OracleAnswer>) {
+        (self.drawn.take(), std::mem::take(&mut self.said))
     }
 
     /// What the call has written: the last value of each path, and only where it is another than before.
@@ -125,29 +184,10 @@ impl Files {
         std::mem::take(&mut self.writes)
     }
 
-    /// Applies a transaction's writes, with the history that follows from them.
-    pub fn apply(&mut self, seqno: u64, writes: Option<&MapWrites>) -> Result<(), state::StateError> {
-        let none = MapWrites::default();
-        let writes = writes.unwrap_or(&none);
-        let changes = changes(writes);
-        let first = self.version + 1;
-        let history: Vec<([u8; 8], Vec<u8>)> = (first..)
-            .zip(&changes)
-            .map(|(version, (path, written))| {
-                (version.to_be_bytes(), [if *written { b"p".as_slice() } else { b"d" }, path].concat())
-            })
-            .collect();
-        self.version += changes.len() as u64;
-        let put = writes.writes.iter().map(|(key, value)| (maps::FILES, key.as_slice(), Some(value.as_slice())));
-        let removed = writes.removes.iter().map(|key| (maps::FILES, key.as_slice(), None));
-        let versions = history.iter().map(|(version, row)| (maps::HISTORY, version.as_slice(), Some(row.as_slice())));
-        self.state.apply(seqno, put.chain(removed).chain(versions))
-    }
-
     fn get(&self, path: &str) -> Result<Option<Vec<u8>>, Problem> {
         let value = match self.writes.get(path) {
             Some(own) => own.clone(),
-            None => self.state.get(maps::FILES, path.as_bytes())?.map(|entry| entry.value().to_vec()),
+            None => self.records.state().get(maps::FILES, path.as_bytes())?.map(|entry| entry.value().to_vec()),
         };
         self.charge(value.as_ref().map_or(0, Vec::len));
         Ok(value)
@@ -171,6 +211,9 @@ impl Files {
     }
 
     fn put(&mut self, path: &str, value: Option<Vec<u8>>) -> Result<(), Problem> {
+        if self.reading.is_some() {
+            return refuse("ReadOnlyError", "A method that only reads cannot write");
+        }
         let size = |value: &Option<Vec<u8>>| path.len() + value.as_ref().map_or(0, Vec::len);
         let before = self.writes.get(path).map_or(0, size);
         let after = self.written_bytes - before + size(&value);
@@ -194,7 +237,8 @@ impl Files {
             let bound = from.as_ref().map(String::as_str);
             let own = self.writes.range::<str, _>((bound, Bound::Excluded(to))).find(|(_, value)| value.is_some());
             let stored = self
-                .state
+                .records
+                .state()
                 .keys(maps::FILES, bound.map(str::as_bytes), Bound::Excluded(to.as_bytes()))?
                 .next()
                 .transpose()?
@@ -235,6 +279,7 @@ impl Files {
             _ => ("", text),
         };
         match op {
+            op::PREVIOUS => return self.previous(text),
             op::HISTORY => return self.history(text),
             op::INFO => return Ok(Answer::Text(self.info())),
             _ => {}
@@ -365,7 +410,7 @@ impl Files {
         let (start, end) = (number().max(0) as u64, number());
         let reverse = lines.next() == Some("r");
         let mut rows = Vec::new();
-        let stored = self.state.range(
+        let stored = self.records.state().range(
             maps::HISTORY,
             Bound::Included((start + 1).to_be_bytes().as_slice()),
             match u64::try_from(end) {
@@ -384,7 +429,7 @@ impl Files {
             rows.push((String::from_utf8_lossy(path).into_owned(), version, kind == b"p"));
         }
         // The call's own changes, as they will be numbered if nothing else comes.
-        for (version, (path, value)) in (self.version + 1..).zip(&self.writes) {
+        for (version, (path, value)) in (self.records.version() + 1..).zip(&self.writes) {
             if version > start && (end < 0 || version <= end as u64) {
                 rows.push((path.clone(), version, value.is_some()));
             }
@@ -397,16 +442,29 @@ impl Files {
         Ok(Answer::Text(json!(rows).to_string()))
     }
 
+    /// A variable of the code before, for `migrate`.
+    fn previous(&mut self, name: &str) -> Result<Answer, Problem> {
+        let Some(realm) = &mut self.previous else { return Ok(Answer::Nothing) };
+        match realm.peek(name, self.time_ms).map_err(Problem::Fault)? {
+            sandbox::Outcome::Value(json) => Ok(Answer::Text(json)),
+            sandbox::Outcome::Nothing => Ok(Answer::Nothing),
+            sandbox::Outcome::Failure(failure) | sandbox::Outcome::Refused(failure) => {
+                Ok(Answer::Refused { name: failure.name.into(), message: failure.message })
+            }
+        }
+    }
+
     fn info(&self) -> String {
+        let (key, title) = self.records.service().map_or(("", ""), |service| (&service.files, &service.title));
         json!({
-            "key": self.key,
-            "url": format!("hyper://{}", self.key),
+            "key": key,
+            "url": format!("hyper://{key}"),
             "isOwner": true,
-            "version": self.version + self.writes.len() as u64,
+            "version": self.records.version() + self.writes.len() as u64,
             "peers": 0,
             "mtime": 0,
             "size": 0,
-            "title": self.title,
+            "title": title,
             "description": "",
             "type": [],
             "author": "",
@@ -459,7 +517,52 @@ fn decode<'a>(encoding: &str, data: &'a [u8]) -> Result<Cow<'a, [u8]>, Problem> 
 
 impl Host for Files {
     fn console(&mut self, level: Level, line: &str) {
-        (self.console)(self.number, level, line);
+        (self.console)(self.records.entries(), level, line);
+    }
+
+    fn seed(&mut self) -> Result<u64, Fault> {
+        if let Some(seed) = self.reading {
+            return Ok(seed);
+        }
+        if let Some(chance) = self.records.chance().or(self.drawn.as_ref()) {
+            return Ok(self.draw.seed(chance));
+        }
+        let head = self.records.head();
+        let chance = match &self.source {
+            Source::Live => self.outside.chance(head),
+            Source::Recorded(Recorded { chance: Some(chance), .. }) => {
+                let key = self.records.service().and_then(|service| ChancePublicKey::from_hex(&service.chance).ok());
+                let root = head.map_or([0; 32], |head| head.root);
+                if !key.is_some_and(|key| key.verify(head.map(|head| head.txid), &root, chance)) {
+                    self.problem = Some(Difference::Chance("is not the chance key's signature"));
+                }
+                *chance
+            }
+            Source::Recorded(_) => {
+                self.problem = Some(Difference::Chance("is missing"));
+                return Ok(0);
+            }
+        };
+        self.drawn = Some(chance);
+        Ok(self.draw.seed(&chance))
+    }
+
+    fn consult(&mut self) -> Result<Consult, Fault> {
+        if self.reading.is_some() {
+            let message = "A method that only reads cannot ask an oracle: nobody would know the answer".to_owned();
+            return Ok(Consult::Recorded(Err(("ReadOnlyError".into(), message))));
+        }
+        match &mut self.source {
+            Source::Live => Ok(Consult::Run(self.outside.world(self.records.entries()))),
+            Source::Recorded(recorded) => Ok(Consult::Recorded(recorded.oracles.pop_front().unwrap_or_else(|| {
+                self.problem = Some(Difference::Oracle);
+                Err(("OracleError".into(), "The ledger has no answer".into()))
+            }))),
+        }
+    }
+
+    fn consulted(&mut self, answer: &OracleAnswer) {
+        self.said.push(answer.clone());
     }
 
     fn ask(&mut self, op: u32, text: &str, data: &[u8], work: &mut u64) -> Result<Answer, Fault> {

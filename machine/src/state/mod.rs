@@ -185,13 +185,24 @@ pub struct State {
     applied: u64,
     /// Transactions in the overlay.
     unflushed: u64,
+    by_hand: bool,
+    /// What a fork began with, if that was in a store.
+    base: Option<Arc<View>>,
 }
 
 impl State {
     /// An empty state that never touches a disk.
     #[must_use]
     pub fn in_memory() -> Self {
-        Self { overlay: Overlay::default(), store: None, place: None, applied: 0, unflushed: 0 }
+        Self { overlay: Overlay::default(), store: None, place: None, applied: 0, unflushed: 0, by_hand: false, base: None }
+    }
+
+    /// A state that begins as a snapshot and goes its own way, in memory. What it writes nobody else sees.
+    #[must_use]
+    pub fn fork(snapshot: &Snapshot) -> Self {
+        let overlay = Overlay::over(snapshot.layers.clone());
+        let Snapshot { applied, view, .. } = snapshot;
+        Self { overlay, applied: *applied, base: view.clone(), by_hand: true, ..Self::in_memory() }
     }
 
     /// The state kept in `dir`: everything up to the last flush. If there is no `dir`, the first flush makes it: a small
@@ -201,7 +212,7 @@ impl State {
             return Ok(Self { place: Some(dir.to_owned()), ..Self::in_memory() });
         }
         let (store, applied) = Store::open(dir)?;
-        Ok(Self { overlay: Overlay::default(), store: Some(store), place: None, applied, unflushed: 0 })
+        Ok(Self { overlay: Overlay::default(), store: Some(store), place: None, applied, unflushed: 0, by_hand: false, base: None })
     }
 
     /// Deletes the state kept in `dir`, also one that cannot be opened. Nobody may have it open.
@@ -257,16 +268,28 @@ impl State {
             match value {
                 Some(value) => self.overlay.put(&composite, Some(Entry::encode(seqno, value))),
                 // What is nowhere below needs no mark that it is gone.
-                None if self.store.is_none() && !self.overlay.has_layers() => self.overlay.forget(&composite),
+                None if self.view().is_none() && !self.overlay.has_layers() => self.overlay.forget(&composite),
                 None => self.overlay.put(&composite, None),
             }
         }
         self.applied = seqno;
         self.unflushed += 1;
-        if self.overlay.bytes() > FLUSH_OVERLAY_BYTES || self.unflushed >= FLUSH_TRANSACTIONS {
+        if self.is_full() && !self.by_hand {
             self.flush()?;
         }
         Ok(())
+    }
+
+    /// The overlay has grown so large that it should go to the store.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.overlay.bytes() > FLUSH_OVERLAY_BYTES || self.unflushed >= FLUSH_TRANSACTIONS
+    }
+
+    /// From now on nothing goes to the store but by [`State::flush`], so that what it holds is the state after a
+    /// transaction of the caller's choice. He has to ask [`State::is_full`].
+    pub fn flush_by_hand(&mut self) {
+        self.by_hand = true;
     }
 
     /// Moves the overlay into the store. It costs a few fsyncs: for a shutdown or a checkpoint, not for each group of
@@ -295,8 +318,12 @@ impl State {
     ///
     /// The cost is that of the writes since the last snapshot, times the logarithm of the overlay, amortised.
     pub fn snapshot(&mut self) -> Snapshot {
-        let bottom = self.store.is_none();
-        Snapshot { applied: self.applied, layers: self.overlay.freeze(bottom), view: self.store.as_ref().map(Store::view) }
+        let view = self.view().cloned();
+        Snapshot { applied: self.applied, layers: self.overlay.freeze(view.is_none()), view }
+    }
+
+    fn view(&self) -> Option<&Arc<View>> {
+        self.store.as_ref().map(Store::view).or(self.base.as_ref())
     }
 
     /// The value of a key.
@@ -321,7 +348,7 @@ impl State {
         Reader {
             active: Some(self.overlay.active()),
             layers: self.overlay.layers(),
-            view: self.store.as_ref().map(Store::view_ref),
+            view: self.view().map(|view| &**view),
         }
     }
 }

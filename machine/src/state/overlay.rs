@@ -69,6 +69,11 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
+    /// An overlay that begins with frozen layers, oldest first.
+    pub(super) fn over(layers: Vec<Arc<Layer>>) -> Self {
+        Self { layers, ..Self::default() }
+    }
+
     pub(super) fn active(&self) -> &Active {
         &self.active
     }

@@ -101,11 +101,7 @@ impl Store {
         self.applied
     }
 
-    pub(super) fn view(&self) -> Arc<View> {
-        Arc::clone(&self.view)
-    }
-
-    pub(super) fn view_ref(&self) -> &View {
+    pub(super) fn view(&self) -> &Arc<View> {
         &self.view
     }
 
