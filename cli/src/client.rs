@@ -118,6 +118,8 @@ pub struct Client {
 pub struct Called {
     /// JSON, or nothing; or the error.
     pub result: Result<Option<String>, CallError>,
+    /// Its transaction, if the backend says so.
+    pub transaction: Option<String>,
     /// The saved receipt, JSON, checked.
     pub receipt: Option<String>,
 }
@@ -148,7 +150,11 @@ struct ReplyError {
 impl Client {
     /// Connects, and asks what is there.
     pub fn connect(address: &Address, who: &Who) -> Result<Client, Failed> {
-        let key = who.key()?;
+        Client::connect_with(address, who, who.key()?)
+    }
+
+    /// The same, with this key.
+    pub fn connect_with(address: &Address, who: &Who, key: Option<Arc<CallerKey>>) -> Result<Client, Failed> {
         let failed = |why: String| Failed::unable(format!("Failed to connect to {address}: {why}"));
         let resolved = address.authority().to_socket_addrs().map_err(|error| failed(error.to_string()))?;
         let mut last = "the name has no address".to_owned();
@@ -323,12 +329,13 @@ impl Client {
                 self.see(head)?;
             }
             // What was not recorded can have no receipt.
-            let receipt = reply.transaction.and(reply.receipt).map(|json| json.get().to_owned());
+            let transaction = reply.transaction;
+            let receipt = reply.receipt.filter(|_| transaction.is_some()).map(|json| json.get().to_owned());
             let result = match reply.error {
                 Some(error) => Err(CallError { name: error.message, message: error.data }),
                 None => Ok(reply.result.map(|json| json.get().to_owned())),
             };
-            return Ok(Called { result, receipt });
+            return Ok(Called { result, transaction, receipt });
         }
     }
 }

@@ -120,6 +120,11 @@ async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed>
     let shown_host = if args.host == "127.0.0.1" { "localhost" } else { &args.host };
     let mount = args.mount.trim_matches('/');
     let path = if mount.is_empty() { String::new() } else { format!("/{mount}") };
+    // For `glassbox upgrade DIR`.
+    let lock = dir.join("lock");
+    if let Err(error) = std::fs::write(&lock, format!("{shown_host}:{port}{path}\n")) {
+        eprintln!("WARNING: {}: {error}", lock.display());
+    }
     let service = backend.service();
     println!("Serving at {shown_host}:{port}{path}");
     println!("Serving directory {}", dir.display());

@@ -87,6 +87,14 @@ enum Command {
 pub struct CallerKey(ledger::CallerKey);
 
 impl CallerKey {
+    /// The key that a directory keeps as a seed: 64 hex digits and a line feed.
+    pub fn from_seed_file(file: &Path) -> Result<CallerKey, Failed> {
+        let unable = |why: &dyn std::fmt::Display| Failed::unable(format!("{}: {why}", file.display()));
+        let text = std::fs::read_to_string(file).map_err(|error| unable(&error))?;
+        let seed = ledger::hex::decode(text.trim_end()).ok_or_else(|| unable(&"it holds no key"))?;
+        Ok(CallerKey(ledger::CallerKey::from_seed(seed)))
+    }
+
     fn from_seed(seed: &[u8; 32]) -> CallerKey {
         CallerKey(ledger::CallerKey::from_seed(*seed))
     }

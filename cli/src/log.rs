@@ -5,9 +5,10 @@ mod source;
 
 use crate::Failed;
 use crate::address::Place;
-use entry::{Row, Table};
+use entry::{Logged, Row, Table};
 use ledger::{Dir, Located, ReadError, Reader};
 use machine::script::archive::changes;
+use machine::outside::decode_oracles;
 use machine::{Entry, maps};
 use source::Source;
 use std::io::{self, BufWriter, StdoutLock, Write};
@@ -121,17 +122,22 @@ impl Log {
         let writes = located.transaction.public();
         self.next_seqno = txid.seqno + 1;
         self.files_version += writes.maps.get(maps::FILES).map_or(0, |writes| changes(writes).len() as u64);
-        let entry = Entry::read(writes).map_err(|error| {
-            Stop::Failed(Failed::new(format!("{}, offset {}, transaction {txid}: {error}", located.file, located.offset)))
-        })?;
+        let unreadable = |why: String| {
+            Stop::Failed(Failed::new(format!("{}, offset {}, transaction {txid}: {why}", located.file, located.offset)))
+        };
+        let entry = Entry::read(writes).map_err(|error| unreadable(error.to_string()))?;
         let Some(entry) = entry else { return Ok(()) };
-        let number = self.entries;
+        let oracles = match writes.get(maps::GLASSBOX, maps::ORACLES_KEY) {
+            Some(bytes) => decode_oracles(bytes).ok_or_else(|| unreadable("malformed oracles".into()))?,
+            None => Vec::new(),
+        };
+        let logged = Logged { number: self.entries, txid, entry: &entry, oracles: &oracles, files_version: self.files_version };
         self.entries += 1;
         if self.json {
-            writeln!(self.out, "{}", entry::json(number, txid, &entry, self.files_version))?;
+            writeln!(self.out, "{}", entry::json(&logged))?;
             return Ok(());
         }
-        self.rows.push(entry::row(number, txid, &entry, self.files_version));
+        self.rows.push(entry::row(&logged));
         if self.rows.len() >= ALIGNED_ROWS {
             self.table.print(&mut self.rows, &mut self.out)?;
         }

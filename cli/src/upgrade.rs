@@ -4,14 +4,17 @@ mod dry_run;
 
 use crate::Failed;
 use crate::address::{Address, Place};
+use crate::client::{Client, Who};
+use crate::key::CallerKey;
 use crate::past::Ledger;
 use ledger::TxId;
 use machine::past::Transactions;
 use machine::{Entry, Input};
-use server::Backend;
+use server::{Backend, StartError, rpc};
 use server::node::{Options, Script};
 use server::outside::Oracles;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Replace the script of a backend, or see what that would change.
 ///
@@ -19,12 +22,15 @@ use std::path::{Path, PathBuf};
 /// would have come to the same. 1: there are differences. 2: it could not be run.
 #[derive(clap::Args)]
 pub struct Args {
-    /// The backend (HOST:PORT[/MOUNT], ws://… or http://…), or its directory while nobody serves it.
+    /// The backend (HOST:PORT[/MOUNT], ws://… or http://…), or its directory.
     #[arg(value_name = "URL|DIR")]
     place: String,
     /// The new script.
     #[arg(value_name = "NEW.js")]
     script: PathBuf,
+    /// The operator's key, for a backend that is being served elsewhere: its DIR/keys/operator.
+    #[arg(long, value_name = "FILE")]
+    operator: Option<PathBuf>,
     /// Change nothing: run the recorded calls with the new script and compare, then try the upgrade on a copy.
     #[arg(long)]
     dry_run: bool,
@@ -32,6 +38,9 @@ pub struct Args {
     #[arg(long)]
     json: bool,
 }
+
+/// How often an upgrade over the network is tried, while the backend's head moves on.
+const ATTEMPTS: u32 = 20;
 
 /// A script as it was read.
 struct New {
@@ -50,7 +59,7 @@ pub fn run(args: Args) -> Result<(), Failed> {
     {
         return say(args.json, None, &format!("{} runs this script already.", dir.display()));
     }
-    let txid = deploy(&place, &new)?;
+    let txid = deploy(&place, args.operator.as_deref(), &new)?;
     say(args.json, Some(txid), &format!("Upgraded to {} by transaction {txid}.", new.name))
 }
 
@@ -70,10 +79,13 @@ fn read(script: &Path) -> Result<New, Failed> {
 }
 
 /// Deploys the new script, and gives its transaction.
-fn deploy(place: &Place, new: &New) -> Result<TxId, Failed> {
-    match place {
-        Place::Dir(dir) => deploy_to(dir, new),
-        Place::Url(address) => deploy_over(address, new),
+fn deploy(place: &Place, operator: Option<&Path>, new: &New) -> Result<TxId, Failed> {
+    match (place, operator) {
+        (Place::Dir(dir), _) => deploy_to(dir, new),
+        (Place::Url(address), Some(operator)) => deploy_over(address, operator, new),
+        (Place::Url(_), None) => Err(Failed::unable(
+            "to upgrade over the network, name the operator's key: --operator DIR/keys/operator, of the backend's directory",
+        )),
     }
 }
 
@@ -97,7 +109,16 @@ fn deploy_to(dir: &Path, new: &New) -> Result<TxId, Failed> {
         checkpoint_every: None,
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failed::unable)?;
-    let (backend, _) = Backend::start(options, Default::default(), Box::new(|_, _, _| {})).map_err(Failed::new)?;
+    let (backend, _) = match Backend::start(options, Default::default(), Box::new(|_, _, _| {})) {
+        // Whoever serves it has written into the lock where.
+        Err(StartError::Locked(_)) => {
+            let address = std::fs::read_to_string(dir.join("lock")).unwrap_or_default();
+            let unknown = || Failed::unable(format!("{} is in use, and it does not say where it is served", dir.display()));
+            let address = Address::parse(address.trim()).map_err(|_| unknown())?;
+            return deploy_over(&address, &dir.join("keys").join("operator"), new);
+        }
+        started => started.map_err(Failed::new)?,
+    };
     backend.stop();
     if !runtime.block_on(backend.ended()) {
         return Err(Failed::new("the node has stopped; nothing that was acknowledged is lost"));
@@ -108,9 +129,26 @@ fn deploy_to(dir: &Path, new: &New) -> Result<TxId, Failed> {
     }
 }
 
-/// A backend that is being served.
-fn deploy_over(address: &Address, _: &New) -> Result<TxId, Failed> {
-    Err(Failed::unable(format!("{address} cannot be upgraded over the network; stop it, and name its directory")))
+/// A backend that is being served, with the operator's key.
+fn deploy_over(address: &Address, operator: &Path, new: &New) -> Result<TxId, Failed> {
+    let key = CallerKey::from_seed_file(operator)?;
+    let key = Arc::new(key);
+    let args = serde_json::json!([{ "name": new.name, "source": new.source }]).to_string();
+    let mut attempts = ATTEMPTS;
+    loop {
+        let mut client = Client::connect_with(address, &Who::default(), Some(key.clone()))?;
+        let called = client.call_for(rpc::UPGRADE, &args, false)?;
+        attempts -= 1;
+        match called.result {
+            // Another signature came in between.
+            Err(error) if error.name == "StaleCallError" && attempts > 0 => {}
+            Err(error) => return Err(Failed::new(error)),
+            Ok(_) => {
+                let txid = called.transaction.and_then(|txid| txid.parse().ok());
+                return txid.ok_or_else(|| Failed::new("the backend does not say in which transaction it took the script"));
+            }
+        }
+    }
 }
 
 /// The last deployment that came up: its transaction and its source.

@@ -79,6 +79,11 @@ impl Machine {
         &self.script
     }
 
+    /// The sandbox that it runs in.
+    pub fn sandbox(&self) -> &Sandbox {
+        self.script.sandbox()
+    }
+
     /// The app, to look into it.
     pub fn script_mut(&mut self) -> &mut Script {
         &mut self.script

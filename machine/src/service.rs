@@ -23,6 +23,8 @@ pub struct Service {
     pub files: String,
     /// The call log's ed25519 public key, hex.
     pub log: String,
+    /// The ed25519 public key of who may upgrade the app over the network, hex.
+    pub operator: String,
     /// The public key of chance (BLS12-381, hex): see [`ledger::chance`].
     pub chance: String,
     /// The sandbox that the operator ran first: [`sandbox::ENGINE`].

@@ -119,7 +119,7 @@ proptest! {
     #[test]
     fn services(title in any::<String>(), files in "[0-9a-f]{64}", at in any::<usize>(), to in any::<u8>()) {
         let chance = files.repeat(3);
-        let service = Service { format: 2, kind: "script".into(), title, log: files.clone(), files, chance, engine: "e".into() };
+        let service = Service { format: 2, kind: "script".into(), title, log: files.clone(), files, operator: "o".into(), chance, engine: "e".into() };
         let bytes = service.encode();
         prop_assert_eq!(Service::decode(&bytes).unwrap(), service);
         let other = near(bytes, at, to);

@@ -168,6 +168,11 @@ impl Heap {
         self.shared.as_ref()
     }
 
+    /// Others go on following, another heap.
+    pub fn take_shared(&mut self) -> Option<SharedHeap> {
+        self.shared.take()
+    }
+
     /// From now on `changed` tells of what is written after this.
     pub fn mark(&mut self) {
         self.touched.clear();
@@ -342,6 +347,14 @@ impl Heap {
             }
         }
         Ok(differing)
+    }
+}
+
+impl Drop for Heap {
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            shared.end();
+        }
     }
 }
 

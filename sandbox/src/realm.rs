@@ -599,7 +599,7 @@ impl<H: Host> Realm<H> {
         // A memory cannot shrink. So that a failed call leaves no trace, not even there, the instance is made anew.
         let before = self.heap.before()?;
         let changed = self.heap.changed();
-        let shared = self.heap.shared().cloned();
+        let shared = self.heap.take_shared();
         let host = self.store.data_mut().host.take().expect("a realm has a host");
         *self = Realm::with_heap(self.sandbox.clone(), self.limits, host, before.len(), |bytes| bytes.copy_from_slice(&before))?;
         self.heap.mark();

@@ -19,9 +19,13 @@ use std::any::Any;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::time::Duration;
 
 /// What belongs to the heap and comes with it: the owner's choice.
 pub type Attachment = Arc<dyn Any + Send + Sync>;
+
+/// How long a reader waits before it asks again.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The heap of a realm, as other threads can follow it. Clones are of the same heap.
 #[derive(Clone, Default)]
@@ -47,9 +51,20 @@ pub(crate) struct State {
     bytes: Vec<u8>,
     /// Set while `bytes` are those of `version`.
     attachment: Option<Attachment>,
+    /// The owner will never publish again.
+    gone: bool,
 }
 
 impl SharedHeap {
+    /// The owner ends.
+    pub(crate) fn end(&self) {
+        let mut state = self.lock();
+        state.gone = true;
+        state.attachment = None;
+        drop(state);
+        self.0.published.notify_all();
+    }
+
     pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
         self.0.state.lock().expect("nobody panics with it")
     }
@@ -81,20 +96,17 @@ impl SharedHeap {
         mut write: impl FnMut(u32, &dyn Fn(&mut [u8]) -> std::io::Result<()>) -> std::io::Result<()>,
     ) -> Result<Followed, Fault> {
         let mut state = self.lock();
-        if state.attachment.is_none() {
+        while state.attachment.is_none() {
+            if state.gone {
+                return Err(Fault("the heap's owner is gone".into()));
+            }
             drop(state);
             ask();
             state = self.lock();
-            while state.attachment.is_none() {
-                let (woken, late) = self
-                    .0
-                    .published
-                    .wait_timeout(state, std::time::Duration::from_secs(1))
-                    .expect("nobody panics with it");
-                state = woken;
-                if late.timed_out() && Arc::strong_count(&self.0) == 1 {
-                    return Err(Fault("the heap's owner is gone".into()));
-                }
+            if state.attachment.is_none() {
+                // It may be published, and outdated by the owner's next piece of work, before this thread wakes: then it asks again.
+                let woken = self.0.published.wait_timeout(state, PATIENCE).expect("nobody panics with it");
+                state = woken.0;
             }
         }
         let attachment = state.attachment.clone().expect("just seen");

@@ -17,8 +17,7 @@ impl Admission {
 
     /// Milliseconds since 1970.
     pub fn time_ms(&mut self) -> u64 {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64);
-        self.last_ms = self.last_ms.max(now);
+        self.last_ms = self.last_ms.max(now_ms());
         self.last_ms
     }
 
@@ -26,6 +25,11 @@ impl Admission {
     pub fn call(&mut self, method: String, args: String, caller: Caller) -> Call {
         Call { method, args, caller, time_ms: self.time_ms() }
     }
+}
+
+/// Milliseconds since 1970, for what is not recorded.
+pub fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_millis() as u64)
 }
 
 /// Has the generator gather its entropy, which takes some 30 ms the first time in a process. On a thread of its own, it is

@@ -16,15 +16,16 @@
 
 use crate::limits;
 use crate::metrics::Metrics;
-use crate::node::{self, Node, Options, StartError};
+use crate::node::{self, Node, Options, Script, StartError};
 use ledger::receipt::Receipt;
 use ledger::{Certificate, Dir, Hash, Leaf, Log, TxId};
 use machine::script::Exports;
 use machine::state::Snapshot;
-use machine::{AuthError, Caller, Code, Console, Head, Input, Service, maps};
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use crate::readers::{self, Readers};
+use machine::{AuthError, Caller, Console, Head, Input, Reading, Service, maps};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 use tokio::sync::{Notify, oneshot};
 
@@ -70,8 +71,9 @@ pub enum Refused {
 
 enum Work {
     Call(Box<Job>),
-    Deploy(Box<Code>, oneshot::Sender<Result<Deployed, String>>),
+    Deploy(Box<Script>, oneshot::Sender<Result<Deployed, String>>),
     Look(oneshot::Sender<View>),
+    Publish,
     Stop,
 }
 
@@ -113,10 +115,17 @@ struct Shared {
     service: Service,
     certificate: Certificate,
     exports: Mutex<Arc<Exports>>,
-    operator: String,
+    /// What readers follow, if the code has something to read.
+    reading: Mutex<Option<Reading>>,
+    readers: Readers,
+    /// The executor was asked to publish, and has not yet.
+    asked: AtomicBool,
     callers: Callers,
     ledger_dir: std::path::PathBuf,
     durable: Mutex<Durable>,
+    /// Told with each group, when somebody waits for it.
+    more_durable: Condvar,
+    waiting_for_durable: AtomicU64,
     ended: Notify,
     stopping: AtomicBool,
     failed: AtomicBool,
@@ -175,7 +184,9 @@ impl Backend {
                 service: node.machine.service().expect("an open node has one").clone(),
                 certificate: node.keys.service_certificate().clone(),
                 exports: Mutex::new(Arc::new(node.machine.script().exports().clone())),
-                operator: node.operator.clone(),
+                reading: Mutex::new(None),
+                readers: Readers::default(),
+                asked: AtomicBool::new(false),
                 callers,
                 ledger_dir: node.log.storage().path().to_owned(),
                 durable: Mutex::new(Durable {
@@ -183,6 +194,8 @@ impl Backend {
                     signed: node.sealer.last_signature().map(Head::from),
                     open: node.log.open_chunk(),
                 }),
+                more_durable: Condvar::new(),
+                waiting_for_durable: AtomicU64::new(0),
                 ended: Notify::new(),
                 stopping: AtomicBool::new(false),
                 failed: AtomicBool::new(false),
@@ -240,10 +253,44 @@ impl Backend {
         !self.0.failed.load(Relaxed)
     }
 
+    /// Queues a call that only reads.
+    pub fn read(&self, job: readers::Job) -> Result<(), Refused> {
+        if self.0.stopping.load(Relaxed) {
+            return Err(Refused::Stopping);
+        }
+        self.0.readers.submit(self, job).map_err(|_| Refused::Busy)
+    }
+
+    /// What readers follow now.
+    pub(crate) fn reading(&self) -> Option<Reading> {
+        self.0.reading.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Has the executor publish its state, as soon as it is between two calls.
+    pub(crate) fn ask_to_publish(&self) {
+        if !self.0.asked.swap(true, SeqCst) {
+            // If the queue is full, the next call publishes.
+            let _ = self.0.queue.try_send(Work::Publish);
+        }
+    }
+
+    /// Waits until this transaction is on disk, or the node has ended.
+    pub(crate) fn wait_until_durable(&self, seqno: u64) {
+        let shared = &*self.0;
+        let is = |durable: &Durable| durable.last.is_some_and(|last| last.seqno >= seqno) || shared.failed.load(Relaxed);
+        let durable = shared.durable.lock().expect("nobody panics with it");
+        if is(&durable) {
+            return;
+        }
+        shared.waiting_for_durable.fetch_add(1, SeqCst);
+        drop(shared.more_durable.wait_while(durable, |durable| !is(durable)));
+        shared.waiting_for_durable.fetch_sub(1, SeqCst);
+    }
+
     /// Deploys other code, as a transaction between two calls.
-    pub async fn deploy(&self, code: Code) -> Result<Deployed, String> {
+    pub async fn deploy(&self, script: Script) -> Result<Deployed, String> {
         let (tell, told) = oneshot::channel();
-        let queued = self.0.queue.try_send(Work::Deploy(Box::new(code), tell));
+        let queued = self.0.queue.try_send(Work::Deploy(Box::new(script), tell));
         queued.map_err(|_| "the backend is busy or stopping".to_owned())?;
         told.await.unwrap_or_else(|_| Err("the backend has stopped".into()))
     }
@@ -260,7 +307,7 @@ impl Backend {
 
     /// The public key (hex) of who may upgrade the app.
     pub fn operator(&self) -> &str {
-        &self.0.operator
+        &self.0.service.operator
     }
 
     /// What the ledger is a ledger of.
@@ -335,6 +382,8 @@ impl Drop for Ending<'_> {
             self.0.failed.store(true, Relaxed);
         }
         self.0.stopping.store(true, Relaxed);
+        self.0.readers.stop();
+        self.0.more_durable.notify_all();
         self.0.ended.notify_one();
     }
 }
@@ -356,7 +405,8 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
             return;
         }
         let awaiting = Vec::new();
-        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting };
+        let shares = false;
+        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting, shares };
         if let Err(error) = executor.run(work) {
             tracing::error!("the node stops: {error}");
             shared.failed.store(true, Relaxed);
@@ -374,10 +424,13 @@ struct Executor<'a> {
     chunk_bytes: u64,
     /// Calls whose replies wait for the next signature.
     awaiting: Vec<Awaiting>,
+    /// Readers follow the realm.
+    shares: bool,
 }
 
 impl Executor<'_> {
     fn run(&mut self, work: &Receiver<Work>) -> Result<(), StartError> {
+        self.share()?;
         // When the signature over what is unsigned is due.
         let mut due: Option<Instant> = (self.sealer.unsigned() > 0).then(Instant::now);
         loop {
@@ -393,10 +446,11 @@ impl Executor<'_> {
                     self.shared.metrics.execute_us.fetch_add((ended - began).as_micros() as u64, Relaxed);
                     self.after(&mut due, ended)?;
                 }
-                Ok(Work::Deploy(code, tell)) => {
-                    self.deploy(*code, tell)?;
+                Ok(Work::Deploy(script, tell)) => {
+                    self.deploy(&script, tell)?;
                     self.after(&mut due, Instant::now())?;
                 }
+                Ok(Work::Publish) => self.publish(),
                 Ok(Work::Look(tell)) => {
                     let view = View { snapshot: self.machine.snapshot(), txid: *self.last };
                     self.send(Finished::Look(tell, Box::new(view)))?;
@@ -415,6 +469,22 @@ impl Executor<'_> {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// Lets readers follow the realm, if the code has something to read.
+    fn share(&mut self) -> Result<(), StartError> {
+        let reading = self.machine.share()?;
+        self.shares = reading.is_some();
+        *self.shared.reading.lock().expect("nobody panics with it") = reading;
+        self.publish();
+        Ok(())
+    }
+
+    fn publish(&mut self) {
+        if self.shares {
+            self.shared.asked.store(false, SeqCst);
+            self.machine.publish();
         }
     }
 
@@ -450,6 +520,7 @@ impl Executor<'_> {
             }
         }
         let input = Input::Call(call);
+        self.publish();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;
         let sealed = node::seal(self.sealer, &writes)?;
         *self.last = sealed.txid;
@@ -470,9 +541,18 @@ impl Executor<'_> {
         self.send(Finished::Call { raw: sealed.raw, txid: sealed.txid, reply })
     }
 
-    fn deploy(&mut self, code: Code, tell: oneshot::Sender<Result<Deployed, String>>) -> Result<(), StartError> {
+    /// What does not come up even in a realm of its own leaves no transaction.
+    fn deploy(&mut self, script: &Script, tell: oneshot::Sender<Result<Deployed, String>>) -> Result<(), StartError> {
+        let present = self.machine.script().code().map(|code| code.settings).unwrap_or_default();
+        let code = script.code(present);
         let name = code.name.clone();
-        let input = Input::Deploy { code, time_ms: self.admission.time_ms() };
+        let time_ms = self.admission.time_ms();
+        if let Err(error) = node::try_out(self.machine.sandbox(), &code, time_ms) {
+            let _ = tell.send(Err(error.to_string()));
+            return Ok(());
+        }
+        let input = Input::Deploy { code, time_ms };
+        self.publish();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;
         let sealed = node::seal(self.sealer, &writes)?;
         *self.last = sealed.txid;
@@ -482,6 +562,7 @@ impl Executor<'_> {
             Ok(_) => {
                 let exports = Arc::new(self.machine.script().exports().clone());
                 *self.shared.exports.lock().expect("nobody panics with it") = exports.clone();
+                self.share()?;
                 Ok(Deployed { txid: sealed.txid, exports })
             }
         };
@@ -581,6 +662,10 @@ fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
                 }
             }
             durable.open = log.open_chunk();
+            drop(durable);
+            if shared.waiting_for_durable.load(SeqCst) > 0 {
+                shared.more_durable.notify_all();
+            }
         }
         let signed = shared.durable.lock().expect("nobody panics with it").signed;
         for finished in group.drain(..) {

@@ -4,6 +4,7 @@
 //! socket ──▶ rpc (protocol, no I/O) ──▶ admit (clock, seed, caller) ──▶ queue ──▶ executor thread ──▶ committer thread
 //!   ▲                                                                   execute, seal, sign      append, fsync │
 //!   └───────────────────────────────────────── reply ──────────────────────────────────────────────────────────┘
+//! readers                    calls that only read, on copies of the realm, on threads of their own
 //! http    status page, /ledger, /archive, /files, /metrics, /healthz
 //! node    a directory: create, lock, recover, replay
 //! ```
@@ -11,7 +12,7 @@
 //! # Invariants
 //!
 //! - A reply leaves only after its transaction is on disk: the committer alone sends replies.
-//! - One thread executes, in the order of admission. No other thread touches the machine.
+//! - One thread executes, in the order of admission. No other thread touches the machine; readers have copies.
 //! - Every queue is bounded and says so when it is full.
 //! - The clock is read in `admit` alone, and in `oracle`, whose answers are recorded.
 
@@ -24,6 +25,7 @@ pub mod metrics;
 pub mod node;
 pub mod oracle;
 pub mod outside;
+pub mod readers;
 pub mod rpc;
 mod socket;
 

@@ -53,6 +53,9 @@ pub const SIGN_AFTER: Duration = Duration::from_millis(100);
 /// When a receipt is waited for, a signature follows so long after its transaction.
 pub const RECEIPT_AFTER: Duration = Duration::from_millis(2);
 
+/// Threads that run calls which only read.
+pub const MAX_READERS: usize = 8;
+
 /// How long an oracle may take.
 pub const ORACLE_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -14,6 +14,8 @@ pub struct Metrics {
     pub calls_refused: AtomicU64,
     /// Signed calls that were refused: replayed, stale, of another history.
     pub calls_unauthorised: AtomicU64,
+    /// Calls that only read.
+    pub reads: AtomicU64,
     /// Checkpoints written since the start.
     pub checkpoints: AtomicU64,
     /// Their bytes in the ledger.
@@ -63,6 +65,7 @@ impl Metrics {
                 ("{outcome=\"unauthorised\"}", &self.calls_unauthorised),
             ],
         );
+        line("counter", "reads_total", "Calls that only read.", &[("", &self.reads)]);
         line("counter", "bad_requests_total", "Frames and requests that were no valid call.", &[("", &self.bad_requests)]);
         line("gauge", "calls_waiting", "Calls that wait or run.", &[("", &self.waiting)]);
         line("gauge", "connections", "Open WebSocket connections.", &[("", &self.connections)]);

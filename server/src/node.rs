@@ -19,6 +19,7 @@ use crate::outside::{Live, Oracles, SharedConsole};
 use ledger::{Dir, Keys, Located, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
 use machine::{Checkpoint, Code, Console, Fault, Input, Machine, Records, ReplayError, Service, Settings, maps, state};
 use sandbox::Sandbox;
+use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -57,22 +58,26 @@ pub struct Options {
 }
 
 /// A script as the operator gave it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Script {
     /// File name, for stack traces.
     pub name: String,
     /// The source.
     pub source: String,
     /// Bytes of heap.
+    #[serde(default)]
     pub heap_bytes: Option<u32>,
     /// Bytes of stack.
+    #[serde(default)]
     pub stack_bytes: Option<u32>,
     /// Instructions of one call.
+    #[serde(default)]
     pub instructions: Option<u64>,
 }
 
 impl Script {
-    fn code(&self, present: Settings) -> Code {
+    pub(crate) fn code(&self, present: Settings) -> Code {
         Code {
             name: self.name.clone(),
             source: self.source.clone(),
@@ -151,8 +156,6 @@ pub struct Node {
     pub(crate) last: TxId,
     /// The service's certificate, PEM.
     pub(crate) keys: Arc<Keys>,
-    /// The public key (hex) of who may upgrade the app.
-    pub(crate) operator: String,
     /// A transaction that a crash had left unfinished; it was cut off.
     pub torn: Option<Torn>,
     /// Entries of the call log, and how many of them were replayed.
@@ -243,6 +246,7 @@ pub(crate) fn try_out(sandbox: &Sandbox, code: &Code, time_ms: u64) -> Result<()
         title: String::new(),
         files: String::new(),
         log: String::new(),
+        operator: String::new(),
         chance: String::new(),
         engine: sandbox::ENGINE.into(),
     };
@@ -280,7 +284,7 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
     let now_s = time_ms / 1000;
     let (files_seed, files) = new_identity();
     let (log_seed, log) = new_identity();
-    let (operator_seed, _) = new_identity();
+    let (operator_seed, operator) = new_identity();
     // Everything that can be wrong with the script shows here, before anything is written.
     let keys = Arc::new(Keys::generate("Glassbox service", "Glassbox node", now_s.saturating_sub(3600), now_s + VALIDITY_S)?);
     let service = Service {
@@ -289,6 +293,7 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
         title: options.title.clone(),
         files,
         log,
+        operator,
         chance: keys.chance().public_key_hex(),
         engine: sandbox::ENGINE.into(),
     };
@@ -532,7 +537,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     if keys.chance().public_key_hex() != service.chance {
         return Err(StartError::Replay("the chance key is not the one that the first transaction names".into()));
     }
-    let operator = identity(dir, OPERATOR_KEY)?;
+    expect_identity(dir, OPERATOR_KEY, &service.operator)?;
     let view = recovery.next_view();
     let last = recovery.audit.last().expect("the machine has taken a first transaction from it");
     let sealer = Sealer::resume(&keys, view, recovery.audit).map_err(|error| StartError::Replay(error.to_string()))?;
@@ -544,7 +549,6 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
         log: recovery.log,
         last,
         keys,
-        operator,
         torn: recovery.torn,
         replayed: rebuild.replayed,
         fresh: false,

@@ -103,6 +103,9 @@ pub enum Frame {
     Batch(Vec<Result<Request, Problem>>),
 }
 
+/// The method by which the operator deploys other code, on a connection to the RPC.
+pub const UPGRADE: &str = "glassbox.upgrade";
+
 /// JSON-RPC's codes.
 pub mod code {
     /// No JSON.

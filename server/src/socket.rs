@@ -5,15 +5,13 @@ use crate::limits;
 use crate::rpc::{self, Frame, Problem, Request, code};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{SinkExt, StreamExt};
-use machine::{AuthError, Caller, Code, Settings};
+use crate::node::Script;
+use machine::{AuthError, Call, Caller};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use tokio::sync::{mpsc, oneshot};
 
 const TOO_MANY: &str = "Too many active requests. Try again in a few minutes.";
-
-/// The method by which the operator deploys other code.
-pub const UPGRADE: &str = "glassbox.upgrade";
 
 /// Serves a connection until either side ends it.
 pub async fn serve(socket: WebSocket, backend: Backend, caller: Caller) {
@@ -119,11 +117,25 @@ impl Connection {
                     self.outbox().send(refused.reply(&id));
                 }
             }
-            Route::Upgrade(code) => {
+            Route::Read => {
+                let id = request.id.clone();
+                let refused_id = id.clone();
+                let tell = Box::new(move |result: machine::Result| {
+                    if let Some(id) = id {
+                        outbox.send(rpc::result_reply(&id, &result));
+                    }
+                });
+                if let Err(refused) = self.read(request, tell)
+                    && let Some(id) = refused_id
+                {
+                    self.outbox().send(refused.reply(&id));
+                }
+            }
+            Route::Upgrade(script) => {
                 let backend = self.backend.clone();
                 let id = request.id.clone();
                 tokio::spawn(async move {
-                    let deployed = backend.deploy(*code).await;
+                    let deployed = backend.deploy(*script).await;
                     if let Some(id) = id {
                         outbox.send(match deployed {
                             Err(error) => rpc::error_reply(Some(&id), code::APP, "UpgradeError", &error),
@@ -151,6 +163,17 @@ impl Connection {
                 Ok(request) => match (self.route(&request), request.id.clone()) {
                     (Route::Reply(reply), Some(_)) => replies.push(Pending::Ready(reply)),
                     (Route::Reply(_), None) => {}
+                    (Route::Read, id) => {
+                        let (tell, told) = oneshot::channel();
+                        let tell = Box::new(move |result: machine::Result| {
+                            let _ = tell.send(result);
+                        });
+                        match (self.read(request, tell), id) {
+                            (Ok(()), Some(id)) => replies.push(Pending::Read(id, told)),
+                            (Err(refused), Some(id)) => replies.push(Pending::Ready(refused.reply(&id))),
+                            (_, None) => {}
+                        }
+                    }
                     (Route::Upgrade(_), id) => {
                         let reply = rpc::error_reply(id.as_deref(), code::APP, "Error", "An upgrade stands alone");
                         replies.push(Pending::Ready(reply));
@@ -180,6 +203,10 @@ impl Connection {
             for reply in replies {
                 match reply {
                     Pending::Ready(text) => texts.push(text),
+                    Pending::Read(id, told) => match told.await {
+                        Ok(result) => texts.push(rpc::result_reply(&id, &result)),
+                        Err(_) => return,
+                    },
                     Pending::Call(id, told, wants) => match told.await {
                         Ok(answer) => texts.push(answer_reply(&id, answer, wants)),
                         Err(_) => return,
@@ -194,6 +221,13 @@ impl Connection {
         let (caller, root) = self.caller(&request)?;
         let job = Job { method: request.method, args: request.args, caller, root, receipt: request.receipt, reply };
         self.backend.submit(job).map_err(NotRun::Refused)
+    }
+
+    /// Queues a call that only reads. Who signs it is believed for its whole life: it changes nothing.
+    fn read(&self, request: Request, tell: crate::readers::Tell) -> Result<(), NotRun> {
+        let (caller, _) = self.caller(&request)?;
+        let call = Call { method: request.method, args: request.args, caller, time_ms: 0 };
+        self.backend.read(crate::readers::Job { call, tell }).map_err(NotRun::Refused)
     }
 
     /// Who calls: everything about a signature that does not depend on what other calls do.
@@ -224,22 +258,18 @@ impl Connection {
     }
 
     /// An upgrade, if the operator has signed it.
-    fn upgrade(&self, request: &Request) -> Result<Code, NotRun> {
-        let (caller, _) = self.caller(request)?;
+    fn upgrade(&self, request: &Request) -> Result<Script, NotRun> {
+        let (caller, root) = self.caller(request)?;
         let not = |name: &'static str, data: &str| Err(NotRun::Caller(name, data.to_owned()));
         if caller.id().as_deref() != Some(self.backend.operator()) || !matches!(caller, Caller::Signed(_)) {
             return not("NotTheOperatorError", "Only the key in DIR/keys/operator may upgrade this backend");
         }
-        #[derive(serde::Deserialize)]
-        #[serde(deny_unknown_fields)]
-        struct New {
-            name: String,
-            source: String,
-            #[serde(flatten)]
-            settings: Settings,
+        // No transaction says that its nonce was used: it counts for the newest head alone.
+        if self.backend.durable().signed.map(|head| head.root) != root {
+            return not("StaleCallError", "The backend has gone on since the upgrade was signed");
         }
-        match serde_json::from_str::<[New; 1]>(&request.args) {
-            Ok([New { name, source, settings }]) => Ok(Code { name, source, settings }),
+        match serde_json::from_str::<[Script; 1]>(&request.args) {
+            Ok([script]) => Ok(script),
             Err(error) => not("TypeError", &format!("not the code of an upgrade: {error}")),
         }
     }
@@ -273,13 +303,18 @@ impl Connection {
         if request.method == "init" {
             return Route::Reply(rpc::error_reply(id, code::APP, "Error", "RPC method not supported"));
         }
-        if request.method == UPGRADE {
+        if request.method == rpc::UPGRADE {
             return match self.upgrade(request) {
-                Ok(code) => Route::Upgrade(Box::new(code)),
+                Ok(script) => Route::Upgrade(Box::new(script)),
                 Err(refused) => Route::Reply(refused.reply(id.unwrap_or("null"))),
             };
         }
-        if !self.backend.exports().methods.contains(&request.method) {
+        let exports = self.backend.exports();
+        // Who wants a receipt gets a transaction, also of a method that only reads.
+        if !request.receipt && exports.readonly.contains(&request.method) {
+            return Route::Read;
+        }
+        if !exports.methods.contains(&request.method) {
             self.backend.metrics().bad_requests.fetch_add(1, Relaxed);
             let name: String = request.method.chars().take(limits::MAX_NAME_BYTES).collect();
             return Route::Reply(rpc::error_reply(id, code::METHOD_NOT_FOUND, "Method not found", &name));
@@ -342,12 +377,14 @@ fn answer_reply(id: &str, answer: Answer, wants: bool) -> String {
 enum Route {
     Reply(String),
     Call,
-    Upgrade(Box<Code>),
+    Read,
+    Upgrade(Box<Script>),
 }
 
 enum Pending {
     Ready(String),
     Call(String, oneshot::Receiver<Answer>, bool),
+    Read(String, oneshot::Receiver<machine::Result>),
 }
 
 /// Where replies go. Never waits: a client that does not read its replies is given up.

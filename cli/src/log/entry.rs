@@ -2,7 +2,9 @@
 
 use base64::Engine as _;
 use ledger::TxId;
+use machine::outside::encode_oracles;
 use machine::{Caller, Code, Entry, Input, Settings};
+use sandbox::OracleAnswer;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use std::io::{self, Write};
@@ -16,8 +18,28 @@ const MAX_COLUMN_CHARS: usize = 44;
 /// The columns of a row: number, transaction, caller, call, result, files version.
 const COLUMNS: usize = 6;
 
-/// A row of the table.
-pub type Row = [String; COLUMNS];
+/// Answers of oracles that are shown for one call.
+const MAX_SHOWN_ORACLES: usize = 10;
+
+/// An entry of the log.
+pub struct Logged<'a> {
+    /// Its number.
+    pub number: u64,
+    /// Its transaction.
+    pub txid: TxId,
+    /// What was asked, and what came of it.
+    pub entry: &'a Entry,
+    /// What oracles told it: nobody can check that.
+    pub oracles: &'a [OracleAnswer],
+    /// The version of the files after it.
+    pub files_version: u64,
+}
+
+/// A row of the table, and the lines below it.
+pub struct Row {
+    fields: [String; COLUMNS],
+    notes: Vec<String>,
+}
 
 /// A key by its first digits: nobody reads more in a table.
 fn caller_shown(caller: &Caller) -> String {
@@ -28,7 +50,7 @@ fn caller_shown(caller: &Caller) -> String {
     }
 }
 
-pub fn row(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> Row {
+pub fn row(&Logged { number, txid, entry, oracles, files_version }: &Logged) -> Row {
     let (caller, call) = match &entry.input {
         Input::Deploy { code, .. } => ("-".into(), format!("deploy {}", shown(&code.name))),
         Input::Init { .. } => ("-".into(), "init()".into()),
@@ -44,7 +66,13 @@ pub fn row(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> Row {
         Err(failure) if failure.message.is_empty() => format!("✖ {}", shown(&failure.name)),
         Err(failure) => format!("✖ {}", shown(&format!("{}: {}", failure.name, failure.message))),
     };
-    [number.to_string(), txid.to_string(), caller, call, result, format!("files {files_version}")]
+    let trusted = |text: &str| format!("oracle (trusted): {text}");
+    let told = |answer| trusted(&shown(&sandbox::encode_oracle_answer(answer)));
+    let mut notes: Vec<String> = oracles.iter().take(MAX_SHOWN_ORACLES).map(told).collect();
+    if oracles.len() > MAX_SHOWN_ORACLES {
+        notes.push(trusted(&format!("{} more", oracles.len() - MAX_SHOWN_ORACLES)));
+    }
+    Row { fields: [number.to_string(), txid.to_string(), caller, call, result, format!("files {files_version}")], notes }
 }
 
 /// Shortened, on one line, and without anything that a terminal would obey.
@@ -73,18 +101,21 @@ pub struct Table {
 impl Table {
     /// Prints rows, aligned with each other and with those before.
     pub fn print(&mut self, rows: &mut Vec<Row>, out: &mut impl Write) -> io::Result<()> {
-        for row in rows.iter() {
-            for (width, field) in self.widths.iter_mut().zip(row) {
+        for Row { fields, .. } in rows.iter() {
+            for (width, field) in self.widths.iter_mut().zip(fields) {
                 *width = field.chars().count().min(MAX_COLUMN_CHARS).max(*width);
             }
         }
-        for row in rows.drain(..) {
-            let [number, fields @ .., last] = &row;
+        for Row { fields, notes } in rows.drain(..) {
+            let [number, fields @ .., last] = &fields;
             write!(out, "{number:>0$}", self.widths[0])?;
             for (field, width) in fields.iter().zip(&self.widths[1..]) {
                 write!(out, "  {field:<width$}")?;
             }
             writeln!(out, "  {last}")?;
+            for note in notes {
+                writeln!(out, "{:1$}  {note}", "", self.widths[0])?;
+            }
         }
         Ok(())
     }
@@ -115,6 +146,8 @@ struct Json<'a> {
     result: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<Error<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    oracles: Option<Box<RawValue>>,
     files_version: u64,
 }
 
@@ -135,9 +168,11 @@ struct Error<'a> {
     stack: &'a str,
 }
 
-/// One JSON object on one line. `type` is `deploy`, `init` or `call`; without `result` and `error`, it was `undefined`.
-pub fn json(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> String {
+/// One JSON object on one line. `type` is `deploy`, `init` or `call`; without `result` and `error`, it was `undefined`. `oracles`
+/// is what they told, as the ledger has it.
+pub fn json(&Logged { number, txid, entry, oracles, files_version }: &Logged) -> String {
     let raw = |text: &str| RawValue::from_string(compact(text)).ok();
+    let told = String::from_utf8(encode_oracles(oracles)).expect("JSON is text");
     let mut line = Json {
         number,
         transaction: txid.to_string(),
@@ -152,6 +187,7 @@ pub fn json(number: u64, txid: TxId, entry: &Entry, files_version: u64) -> Strin
         args: None,
         result: None,
         error: None,
+        oracles: if oracles.is_empty() { None } else { raw(&told) },
         files_version,
     };
     match &entry.input {
@@ -218,15 +254,16 @@ mod tests {
 
     #[test]
     fn columns_are_aligned() {
-        let row = |fields: [&str; COLUMNS]| fields.map(str::to_owned);
+        let row = |fields: [&str; COLUMNS]| Row { fields: fields.map(str::to_owned), notes: Vec::new() };
         let mut table = Table::default();
         let mut out = Vec::new();
         let mut rows =
             vec![row(["9", "2.9", "-", "a()", "→ 1", "files 1"]), row(["10", "2.10", "bob", "b()", "→ 22", "files 1"])];
+        rows[0].notes.push("a note".to_owned());
         table.print(&mut rows, &mut out).expect("a vector takes everything");
         assert_eq!(
             String::from_utf8(out).expect("text"),
-            " 9  2.9   -    a()  → 1   files 1\n10  2.10  bob  b()  → 22  files 1\n"
+            " 9  2.9   -    a()  → 1   files 1\n    a note\n10  2.10  bob  b()  → 22  files 1\n"
         );
         assert!(rows.is_empty());
     }

@@ -22,14 +22,11 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-/// Bytes of transactions that may be queued, for each worker: two stretches of small calls.
-const QUEUE_BYTES_PER_JOB: usize = 32 << 20;
+/// Bytes of transactions that may be queued, for each worker: a few stretches of small calls.
+const QUEUE_BYTES_PER_JOB: usize = 16 << 20;
 
 /// Transactions go to the workers in batches of about so many bytes.
 const BATCH_BYTES: usize = 128 << 10;
-
-/// What a transaction takes in memory beside its bytes, which it holds twice: as they are, and parsed.
-const TRANSACTION_BYTES: usize = 512;
 
 /// What a queued stretch takes: a snapshot.
 const STRETCH_BYTES: usize = 64 << 10;
@@ -94,9 +91,9 @@ impl<'scope> Crew<'scope> {
     }
 
     /// Its next transaction.
-    pub fn take(&mut self, transaction: Transaction) {
+    pub fn take(&mut self, transaction: &Transaction) {
         match self {
-            Crew::Alone(alone) => alone.take(&transaction),
+            Crew::Alone(alone) => alone.take(transaction),
             Crew::Threads(threads) => threads.take(transaction),
         }
     }
@@ -187,16 +184,25 @@ impl Alone<'_> {
     }
 }
 
-/// A few transactions of a stretch. They count as queued as long as they live.
+/// A few transactions of a stretch: their bytes, one after the other, and where each ends. To parse them again costs less than
+/// to hand over the many small pieces of memory that a parsed transaction is. They count as queued as long as they live.
 struct Batch {
-    transactions: Vec<Transaction>,
-    bytes: usize,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
     shared: Arc<Shared>,
+}
+
+impl Batch {
+    fn transactions(&self) -> impl Iterator<Item = Transaction> {
+        let begins = std::iter::once(0).chain(self.ends.iter().copied());
+        let parsed = |(begin, &end)| Transaction::parse(&self.bytes[begin..end]).expect("these bytes were parsed before");
+        begins.zip(&self.ends).map(parsed)
+    }
 }
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.shared.release(self.bytes);
+        self.shared.release(self.bytes.len());
     }
 }
 
@@ -306,8 +312,8 @@ impl Shared {
             if self.is_idle(index) {
                 break;
             }
-            for transaction in &batch.transactions {
-                if let Err(found) = execution.take(transaction) {
+            for transaction in batch.transactions() {
+                if let Err(found) = execution.take(&transaction) {
                     problem = Some(found);
                     break 'all;
                 }
@@ -329,8 +335,8 @@ pub struct Threads<'scope> {
 /// The stretch that the pass is in.
 struct Open {
     sender: Sender<Batch>,
-    transactions: Vec<Transaction>,
-    bytes: usize,
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
 }
 
 impl Threads<'_> {
@@ -339,27 +345,27 @@ impl Threads<'_> {
             return;
         }
         let (sender, transactions) = channel();
-        self.open = Some(Open { sender, transactions: Vec::new(), bytes: 0 });
+        self.open = Some(Open { sender, bytes: Vec::new(), ends: Vec::new() });
         let mut queue = self.room();
         queue.bytes += STRETCH_BYTES;
         queue.stretches.push_back(Queued { stretch, transactions });
         self.shared.changed.notify_all();
     }
 
-    fn take(&mut self, transaction: Transaction) {
+    fn take(&mut self, transaction: &Transaction) {
         let Some(open) = &mut self.open else { return };
-        open.bytes += 2 * transaction.raw().len() + TRANSACTION_BYTES;
-        open.transactions.push(transaction);
-        if open.bytes >= BATCH_BYTES {
+        open.bytes.extend_from_slice(transaction.raw());
+        open.ends.push(open.bytes.len());
+        if open.bytes.len() >= BATCH_BYTES {
             self.send();
         }
     }
 
     fn send(&mut self) {
         let Some(open) = &mut self.open else { return };
-        let (bytes, transactions) = (std::mem::take(&mut open.bytes), std::mem::take(&mut open.transactions));
-        self.room().bytes += bytes;
-        let batch = Batch { transactions, bytes, shared: self.shared.clone() };
+        let (bytes, ends) = (std::mem::take(&mut open.bytes), std::mem::take(&mut open.ends));
+        self.room().bytes += bytes.len();
+        let batch = Batch { bytes, ends, shared: self.shared.clone() };
         // Nobody listens any more if the stretch is not executed to its end.
         if let Some(open) = &self.open {
             let _ = open.sender.send(batch);

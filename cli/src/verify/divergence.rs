@@ -87,6 +87,9 @@ fn examine(subject: &Subject, problem: &Problem, divergence: &Divergence) -> Opt
         (Difference::Caller { error }, ..) => ("call moved", error.to_string()),
         (Difference::Page { .. }, ..) => ("state edited", "the calls before leave another heap".into()),
         (Difference::Unexplained { .. }, ..) => ("state edited", "no call stands beside this write".into()),
+        (Difference::Write { .. }, ..) if entry.is_none() => {
+            ("state edited", "what the ledger says here is not what the calls before come to".into())
+        }
         (Difference::Write { .. }, ..) => ("state edited", "the call comes to the same result, and writes something else".into()),
         (Difference::Result { .. }, ..) => later_calls(&mut machine, reader, entry.as_ref()),
         (Difference::Failed { .. }, ..) => ("result or argument changed", "the call fails when it runs again".into()),

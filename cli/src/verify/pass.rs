@@ -6,7 +6,7 @@
 //!                                                                └─ at a checkpoint: a snapshot, the next stretch
 //! ```
 //!
-//! Invariants: what is executed is what was hashed; nothing is read twice. A transaction that the tree or a signature proves
+//! Invariants: what is executed are the bytes that were hashed; no file is read twice. A transaction that the tree or a signature proves
 //! wrong is the last that is read, and is executed too: the replay may know what is wrong about it.
 
 use super::crew::{Crew, Executed, Progress};
@@ -223,7 +223,7 @@ impl Pass<'_, '_> {
                 }
                 Err(stopped) => Err(stopped),
             };
-            self.hand_on(located.transaction);
+            self.hand_on(&located.transaction);
             taken?;
             self.look(txid)?;
             if let Some(record) = cut {
@@ -330,7 +330,7 @@ impl Pass<'_, '_> {
         self.open = Some(Current { from, to: from, checkpoint, fate, stretch });
     }
 
-    fn hand_on(&mut self, transaction: Transaction) {
+    fn hand_on(&mut self, transaction: &Transaction) {
         let Some(open) = &mut self.open else { return };
         open.to = transaction.txid().seqno;
         match open.fate {

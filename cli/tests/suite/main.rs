@@ -6,6 +6,7 @@ mod commands;
 mod crash;
 mod damage;
 mod keys;
+mod oracles;
 mod raw;
 mod scripts;
 mod support;

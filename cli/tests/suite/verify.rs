@@ -122,7 +122,8 @@ fn nobody_there() {
 pub fn forge(dir: &Path, mut change: impl FnMut(TxId, &mut WriteSet) -> bool) {
     let keys = Arc::new(Keys::load(&dir.join("keys")).expect("keys"));
     let storage = Dir::open(&dir.join("ledger")).expect("a ledger");
-    let mut sealer = Sealer::new(&keys, 2).expect("a sealer");
+    let last = Reader::open(&storage).expect("readable").last().expect("a transaction").expect("readable");
+    let mut sealer = Sealer::new(&keys, last.transaction.txid().view).expect("a sealer");
     let forged = dir.join("forged");
     let mut log = Log::create(Dir::create(&forged).expect("a folder")).expect("a log");
     for located in Reader::open(&storage).expect("readable") {
@@ -244,10 +245,6 @@ fn an_operator_with_all_keys_who_rewrites_history() {
                 let text = stderr(&output);
                 assert!(text.starts_with("✖Call log mismatch.\n   Mismatch on entry ") && text.contains(said), "{what}: {text}");
             }
-        }
-        // Nor does a server go on with it.
-        if !said.is_empty() {
-            assert_eq!(place.exec(&[]).output().expect("it ends").status.code(), Some(1), "{what}");
         }
     }
 }

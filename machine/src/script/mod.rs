@@ -155,6 +155,10 @@ impl Script {
         self.code.as_ref()
     }
 
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
     /// What it exports.
     pub fn exports(&self) -> &Exports {
         &self.exports

@@ -83,6 +83,7 @@ impl Book {
             title: "a test".into(),
             files: "0".repeat(64),
             log: "1".repeat(64),
+            operator: "2".repeat(64),
             chance: keys.chance().public_key_hex(),
             engine: sandbox::ENGINE.into(),
         };
