@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The main job, end to end: serve a counter, call it, kill the server hard under load, start it again, audit it.
+# The main job, end to end: serve a counter, call it with a key and keep the receipt, kill the server hard under load, start
+# it again, audit it, and hold the receipt against what it has.
 set -euo pipefail
 
 glassbox=$(realpath "$1")
@@ -8,6 +9,7 @@ work=$(mktemp -d "${TMPDIR:-/tmp}/glassbox-demo.XXXXXX")
 server=
 trap 'if [ -n "$server" ]; then kill -9 "$server" 2>/dev/null || true; fi; rm -rf "$work"' EXIT
 cd "$work"
+export GLASSBOX_CONFIG="$work/config" # the demo's key is none of yours
 cp "$root/examples/persistent-counter.js" .
 
 say() { printf '\n\033[1m# %s\033[0m\n' "$*"; }
@@ -32,11 +34,20 @@ serve() {
 say "A script is served. Its ledger, its keys and its files are in one directory."
 serve
 
-say "Three calls. Each is answered when its transaction is on disk."
+say "A caller makes a key. From now on his calls are signed."
+show glassbox key new
+"$glassbox" key new
+
+say "Three calls. Each is answered when its transaction is on disk; with --receipts, when it is signed as well."
 for _ in 1 2 3; do
-  show glassbox call "$url" increment
-  "$glassbox" call "$url" increment
+  show glassbox call "$url" increment --receipts receipts
+  "$glassbox" call "$url" increment --receipts receipts
 done
+
+say "A receipt proves the call and its result, without the server and without the ledger."
+receipt=$(find receipts -name '*.json' | sort | tail -n 1)
+show glassbox receipt verify "$receipt"
+"$glassbox" receipt verify "$receipt"
 
 say "Four clients call as fast as they can; then: kill -9."
 clients=()
@@ -59,7 +70,7 @@ server=
 acknowledged=$(cat acks.* | sort -n | tail -n 1)
 echo "The server is gone. The highest count that a client was told: $acknowledged"
 
-say "The same command again. The ledger is read, checked and replayed."
+say "The same command again. The ledger is read, checked and replayed from its last checkpoint on."
 serve
 
 show glassbox call "$url" increment
@@ -70,10 +81,12 @@ if [ "$count" -le "$acknowledged" ]; then
   exit 1
 fi
 
-say "The audit: download the ledger, check every signature, run every call again, compare with what is served."
-show glassbox verify "$url"
-"$glassbox" verify "$url"
+say "The audit: download the ledger, check every signature, run every call again, compare with what is served and with the receipts."
+show glassbox verify "$url" --receipts receipts
+"$glassbox" verify "$url" --receipts receipts
 kill "$server"
+# It signs what is unsigned, and keeps its state.
+while kill -0 "$server" 2>/dev/null; do sleep 0.05; done
 server=
 
 cat <<EOF
@@ -81,8 +94,9 @@ cat <<EOF
 Nothing that was acknowledged was lost, and nobody had to be trusted. By hand:
 
   $(realpath --relative-to="$root" "$glassbox") exec examples/persistent-counter.js      # serves at localhost:5555
-  $(realpath --relative-to="$root" "$glassbox") repl localhost:5555                      # > client.increment()
+  $(realpath --relative-to="$root" "$glassbox") key new                                  # signs your calls
+  $(realpath --relative-to="$root" "$glassbox") repl localhost:5555 --receipts receipts  # > client.increment()
   $(realpath --relative-to="$root" "$glassbox") log localhost:5555
   $(realpath --relative-to="$root" "$glassbox") files localhost:5555 cat /counter
-  $(realpath --relative-to="$root" "$glassbox") verify localhost:5555
+  $(realpath --relative-to="$root" "$glassbox") verify localhost:5555 --receipts receipts
 EOF

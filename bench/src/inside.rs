@@ -2,9 +2,9 @@
 
 use ledger::{Keys, Sealed, Sealer, Transaction, WriteSet};
 use machine::state::State;
-use machine::{Call, Code, Input, Machine, Service, Settings};
+use machine::{Call, Caller, Code, Input, Machine, Service, Settings};
 use nix::time::{ClockId, clock_gettime};
-use sandbox::{Answer, Fault, Host, Level, Limits, Outcome, Realm, Sandbox};
+use sandbox::{Answer, Consult, Fault, Host, Level, Limits, OracleAnswer, Outcome, Realm, Sandbox};
 use std::error::Error;
 use std::fs::File;
 use std::io::Write;
@@ -59,6 +59,16 @@ struct OneFile(Vec<u8>);
 impl Host for OneFile {
     fn console(&mut self, _: Level, _: &str) {}
 
+    fn seed(&mut self) -> Result<u64, Fault> {
+        Ok(7)
+    }
+
+    fn consult(&mut self) -> Result<Consult, Fault> {
+        Ok(Consult::Recorded(Ok(None)))
+    }
+
+    fn consulted(&mut self, _: &OracleAnswer) {}
+
     fn ask(&mut self, op: u32, _: &str, data: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         const READ: u32 = 10;
         if op == READ {
@@ -85,7 +95,7 @@ pub fn rows(calls: usize, persistent_counter: &str, dir: &Path) -> Result<Vec<Ro
 
 fn loaded(sandbox: &Sandbox, source: &str) -> Result<Realm<OneFile>, Box<dyn Error>> {
     let mut realm = Realm::new(sandbox, Limits::DEFAULT, OneFile::default())?;
-    match realm.load("bench.js", source, NOW_MS, 7)? {
+    match realm.load("bench.js", source, NOW_MS)? {
         Outcome::Value(_) => Ok(realm),
         other => Err(format!("the script does not load: {other:?}").into()),
     }
@@ -101,8 +111,8 @@ fn sandbox_calls(sandbox: &Sandbox, calls: usize) -> Result<Vec<Row>, Box<dyn Er
     ] {
         let mut samples = Vec::new();
         for _ in 0..ROUNDS {
-            samples.push(cost_us(calls, |i| {
-                let outcome = realm.call(method, "[]", "null", NOW_MS, i as u64)?;
+            samples.push(cost_us(calls, |_| {
+                let outcome = realm.call(method, "[]", "null", NOW_MS)?;
                 match (method, outcome) {
                     ("fail", Outcome::Failure(_)) => Ok(()),
                     (_, Outcome::Value(_)) => Ok(()),
@@ -122,13 +132,15 @@ fn begin(machine: &mut Machine) -> Result<WriteSet, Box<dyn Error>> {
         title: String::new(),
         files: "00".repeat(32),
         log: "00".repeat(32),
+        operator: "00".repeat(32),
+        chance: String::new(),
         engine: sandbox::ENGINE.into(),
     };
     Ok(machine.begin(1, service)?)
 }
 
 fn empty_machine(sandbox: &Sandbox) -> Machine {
-    Machine::new(sandbox.clone(), State::in_memory(), Box::new(|_, _, _| {}))
+    Machine::new(sandbox.clone(), State::in_memory(), Box::new(|_, _, _| {}), Box::new(machine::Nobody))
 }
 
 /// Execute, seal, sign, replay: what happens to a call between its two ends.
@@ -142,16 +154,16 @@ fn pipeline(sandbox: &Sandbox, calls: usize, persistent_counter: &str) -> Result
         let code = Code { name: "bench.js".into(), source: persistent_counter.into(), settings: Settings::default() };
         let mut sets = vec![begin(&mut machine)?];
         ledger::genesis(&mut sets[0], &keys);
-        sets.push(machine.execute(2, &Input::Deploy { code, time_ms: NOW_MS, seed: 0 })?.1);
+        sets.push(machine.execute(2, &Input::Deploy { code, time_ms: NOW_MS })?.1);
         execute.push(cost_us(calls, |i| {
-            let call = Call { method: "increment".into(), args: "[]".into(), caller: None, time_ms: NOW_MS, seed: i as u64 };
+            let call = Call { method: "increment".into(), args: "[]".into(), caller: Caller::Anonymous, time_ms: NOW_MS };
             let (outcome, writes) = machine.execute(3 + i as u64, &Input::Call(call))?;
             sets.push(writes);
             outcome.result.map(drop).map_err(|failure| failure.message.into())
         })?);
         let mut sealed: Vec<Sealed> = Vec::with_capacity(sets.len() + 1);
         seal.push(cost_us(sets.len(), |i| {
-            sealed.push(sealer.seal(&sets[i], None)?);
+            sealed.push(sealer.seal(&sets[i], machine::claims(&sets[i]))?);
             Ok(())
         })?);
         sign.push(cost_us(20, |_| {
@@ -191,7 +203,7 @@ fn engines(sandbox: &Sandbox) -> Result<Vec<Row>, Box<dyn Error>> {
         let (mut ours, mut native) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             let mut here = String::new();
-            ours.push(cost_us(1, |_| match realm.call(method, "[]", "null", NOW_MS, 0)? {
+            ours.push(cost_us(1, |_| match realm.call(method, "[]", "null", NOW_MS)? {
                 Outcome::Value(json) => {
                     here = json;
                     Ok(())

@@ -1,5 +1,6 @@
 //! The load client: so many connections, so many calls in flight on each, every reply checked.
 
+use base64::Engine as _;
 use futures_util::{FutureExt, SinkExt, StreamExt};
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -19,6 +20,54 @@ pub struct Load {
     pub in_flight: usize,
     /// Calls in all.
     pub calls: usize,
+    /// What kind of calls.
+    pub kind: Kind,
+}
+
+/// What a call is, beside its method.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Nobody's.
+    Plain,
+    /// Its reply waits for the receipt.
+    Receipted,
+    /// Signed by a key.
+    Signed,
+}
+
+/// What a connection needs to make its requests.
+struct Requests {
+    method: String,
+    kind: Kind,
+    session: usize,
+    counter: u64,
+    handshake: serde_json::Value,
+    key: ledger::CallerKey,
+}
+
+impl Requests {
+    fn next(&mut self, id: usize) -> Message {
+        let method = &self.method;
+        let members = match self.kind {
+            Kind::Plain => String::new(),
+            Kind::Receipted => ",\"receipt\":true".into(),
+            Kind::Signed => {
+                self.counter += 1;
+                let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                let (backend, head) = (text(&self.handshake["id"]), &self.handshake["head"]);
+                let (txid, root) = (text(&head["transaction"]), text(&head["root"]));
+                let nonce = format!("{:016x}.{}", self.session, self.counter);
+                let (head, digest) = (txid.parse().expect("a transaction"), ledger::hex::decode(&root).expect("a root"));
+                let message = ledger::caller::message(&backend, &nonce, head, &digest, &format!("\"{method}\""), "[]");
+                let signature = base64::prelude::BASE64_STANDARD.encode(self.key.sign(&message));
+                let key = ledger::hex::encode(&self.key.public());
+                format!(
+                    ",\"auth\":{{\"backend\":\"{backend}\",\"key\":\"{key}\",\"nonce\":\"{nonce}\",\"head\":\"{txid}\",\"root\":\"{root}\",\"signature\":\"{signature}\"}}"
+                )
+            }
+        };
+        Message::text(format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"params\":[],\"id\":{id}{members}}}"))
+    }
 }
 
 /// What came of it.
@@ -63,7 +112,8 @@ fn request(method: &str, id: usize) -> Message {
 fn read_reply(message: &Message) -> Result<(usize, u64), String> {
     let Message::Text(text) = message else { return Err(format!("no reply: {message:?}")) };
     let read = || {
-        let (result, id) = text.strip_prefix("{\"jsonrpc\":\"2.0\",\"result\":")?.strip_suffix('}')?.split_once(",\"id\":")?;
+        let (result, id) = text.strip_prefix("{\"jsonrpc\":\"2.0\",\"result\":")?.split_once(",\"id\":")?;
+        let id = id.split([',', '}']).next()?;
         Some((id.parse().ok()?, result.parse().ok()?))
     };
     read().ok_or_else(|| format!("no reply that was expected: {text}"))
@@ -87,12 +137,18 @@ pub fn run(port: u16, method: &str, load: Load) -> Result<Measured, String> {
         for _ in 0..load.connections {
             sockets.push(connect(port).await?);
         }
+        // Sessions of another run are others.
+        let began_us = std::time::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_micros());
         let began = Instant::now();
         let tasks: Vec<_> = sockets
             .into_iter()
-            .map(|socket| {
+            .enumerate()
+            .map(|(session, (socket, handshake))| {
                 let calls = load.calls / load.connections;
-                tokio::task::spawn_local(connection(socket, method.to_owned(), load.in_flight, calls))
+                let session = session + began_us as usize;
+                let key = ledger::CallerKey::from_seed([7; 32]);
+                let requests = Requests { method: method.to_owned(), kind: load.kind, session, counter: 0, handshake, key };
+                tokio::task::spawn_local(connection(socket, requests, load.in_flight, calls))
             })
             .collect();
         let (mut latencies, mut results) = (Vec::new(), Vec::new());
@@ -107,11 +163,16 @@ pub fn run(port: u16, method: &str, load: Load) -> Result<Measured, String> {
     }))
 }
 
-async fn connect(port: u16) -> Result<WebSocketStream<TcpStream>, String> {
+async fn connect(port: u16) -> Result<(WebSocketStream<TcpStream>, serde_json::Value), String> {
     let stream = TcpStream::connect(address(port)).await.map_err(|error| error.to_string())?;
     stream.set_nodelay(true).map_err(|error| error.to_string())?;
-    let (socket, _) = client_async(format!("ws://127.0.0.1:{port}/"), stream).await.map_err(|error| error.to_string())?;
-    Ok(socket)
+    let (mut socket, _) = client_async(format!("ws://127.0.0.1:{port}/"), stream).await.map_err(|error| error.to_string())?;
+    let handshake = Message::text("{\"jsonrpc\":\"2.0\",\"method\":\"handshake\",\"params\":[],\"id\":0}");
+    socket.send(handshake).await.map_err(|error| error.to_string())?;
+    let reply = socket.next().await.ok_or("no handshake")?.map_err(|error| error.to_string())?;
+    let reply: serde_json::Value =
+        serde_json::from_str(reply.to_text().unwrap_or_default()).map_err(|error| error.to_string())?;
+    Ok((socket, reply["result"].clone()))
 }
 
 /// Latencies in microseconds, and results.
@@ -119,7 +180,7 @@ type Replies = (Vec<f64>, Vec<u64>);
 
 async fn connection(
     mut socket: WebSocketStream<TcpStream>,
-    method: String,
+    mut requests: Requests,
     in_flight: usize,
     calls: usize,
 ) -> Result<Replies, String> {
@@ -128,7 +189,7 @@ async fn connection(
     // The id of a request is its slot, so that a slot remembers when it was sent.
     let mut sent = vec![Instant::now(); in_flight.min(calls)];
     for slot in 0..sent.len() {
-        socket.feed(request(&method, slot)).await.map_err(lost)?;
+        socket.feed(requests.next(slot)).await.map_err(lost)?;
     }
     let mut issued = sent.len();
     socket.flush().await.map_err(lost)?;
@@ -146,7 +207,7 @@ async fn connection(
             if issued < calls {
                 issued += 1;
                 *since = now;
-                socket.feed(request(&method, slot)).await.map_err(lost)?;
+                socket.feed(requests.next(slot)).await.map_err(lost)?;
             }
             next = socket.next().now_or_never();
             if results.len() == calls {

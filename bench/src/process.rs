@@ -12,7 +12,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 /// How long a start, a stop or an audit may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// How often a stop is looked at.
 const POLL: Duration = Duration::from_millis(2);
@@ -146,7 +146,7 @@ pub struct Ran {
 }
 
 /// Runs the audit of a directory; the error is the first line that it said.
-pub fn verify(binary: &Path, dir: &Path) -> Result<Ran, String> {
+pub fn verify(binary: &Path, dir: &Path, jobs: u32) -> Result<Ran, String> {
     let log = dir.with_extension("log");
     let stderr = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let before = children_ms()?;
@@ -154,6 +154,7 @@ pub fn verify(binary: &Path, dir: &Path) -> Result<Ran, String> {
     let mut child = Command::new(binary)
         .arg("verify")
         .arg(dir)
+        .args(["--jobs", &jobs.to_string()])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)
