@@ -60,15 +60,15 @@ fn read(file: &Path) -> Result<SavedReceipt, Failed> {
     SavedReceipt::from_json(text.trim_end()).map_err(|error| unable(error.to_string()))
 }
 
+/// Reads a certificate, PEM.
+pub fn read_certificate(path: &Path) -> Result<Certificate, Failed> {
+    let unable = |why: String| Failed::unable(format!("{}: {why}", path.display()));
+    let pem = std::fs::read_to_string(path).map_err(|error| unable(error.to_string()))?;
+    Certificate::from_pem(&pem).map_err(|error| unable(error.to_string()))
+}
+
 fn verify(file: &Path, service_cert: Option<&Path>, json: bool) -> Result<(), Failed> {
-    let pinned = match service_cert {
-        None => None,
-        Some(path) => {
-            let unable = |why: String| Failed::unable(format!("{}: {why}", path.display()));
-            let pem = std::fs::read_to_string(path).map_err(|error| unable(error.to_string()))?;
-            Some(Certificate::from_pem(&pem).map_err(|error| unable(error.to_string()))?)
-        }
-    };
+    let pinned = service_cert.map(read_certificate).transpose()?;
     let saved = read(file)?;
     let checked = saved.verify(pinned.as_ref()).map_err(|error| error.to_string());
     let entry = Entry::decode(saved.record.as_bytes()).map_err(|error| error.to_string());

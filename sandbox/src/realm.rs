@@ -466,6 +466,14 @@ impl<H: Host> Realm<H> {
         self.work(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, ()))
     }
 
+    /// Calls an exported method and puts everything back, whatever comes of it.
+    pub fn look(&mut self, method: &str, args: &str, caller: &str, now_ms: u64) -> Result<Outcome, Fault> {
+        self.heap.sure = false;
+        let outcome = self.run(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, ()))?;
+        self.rollback()?;
+        Ok(outcome)
+    }
+
     /// The next piece of work is known to succeed, as the ledger has it: the heap is not made ready to be put back. If it
     /// fails all the same, it comes to a [`Fault`], and the realm must not be used any more.
     pub fn sure(&mut self, sure: bool) {
@@ -657,9 +665,7 @@ impl<H: Host> Replica<H> {
 
     /// Calls an exported method, and puts everything back.
     pub fn call(&mut self, method: &str, args: &str, caller: &str, now_ms: u64) -> Result<Outcome, Fault> {
-        let outcome = self.realm.run(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, ()))?;
-        self.realm.rollback()?;
-        Ok(outcome)
+        self.realm.look(method, args, caller, now_ms)
     }
 }
 

@@ -51,7 +51,7 @@ pub const MAX_UNSIGNED: u64 = 1_000;
 pub const SIGN_AFTER: Duration = Duration::from_millis(100);
 
 /// When a receipt is waited for, a signature follows so long after its transaction.
-pub const RECEIPT_AFTER: Duration = Duration::from_millis(2);
+pub const RECEIPT_AFTER: Duration = Duration::from_millis(1);
 
 /// Threads that run calls which only read.
 pub const MAX_READERS: usize = 8;

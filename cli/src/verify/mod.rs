@@ -53,6 +53,9 @@ pub struct Args {
     /// executed again.
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// The service that it must be of: its certificate, PEM.
+    #[arg(long, value_name = "PEM")]
+    service_cert: Option<PathBuf>,
     /// Saved receipts (*.json in this folder) that the ledger must hold.
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
@@ -130,10 +133,12 @@ fn audit(args: &Args, screen: &Screen, report: &mut Report) -> Result<(), Stoppe
     let [files, log] = pins.map(|(flag, pin)| pin.as_deref().map(|pin| key_of(flag, pin)).transpose());
     let (files, log) = (files?, log?);
     let receipts = args.receipts.as_deref().map(Receipts::load).transpose()?;
-    let subject = match Place::parse(&args.place)? {
+    let pinned = args.service_cert.as_deref().map(crate::receipt::read_certificate).transpose()?;
+    let mut subject = match Place::parse(&args.place)? {
         Place::Url(address) => subject::fetch(&address, args.dir.as_deref(), screen)?,
         Place::Dir(dir) => subject::open(&dir, screen)?,
     };
+    subject.pinned = pinned;
     let mut earlier = known(args.dir.as_deref(), screen)?;
 
     let mut passed = check(args, &subject, receipts.as_ref(), &mut earlier, screen)?;

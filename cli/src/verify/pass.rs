@@ -17,7 +17,7 @@ use super::stretch::{Cutter, Folder, Problem, Start, Stretch, stopped_by};
 use super::subject::Subject;
 use crate::Failed;
 use ledger::merkle::Tree;
-use ledger::{Audit, Certificate, Dir, Hash, Located, SignatureInfo, Transaction, TxId};
+use ledger::{Audit, Certificate, Dir, Hash, Keys, Located, SignatureInfo, Transaction, TxId};
 use machine::past::Transactions;
 use machine::state::{Snapshot, State, StateError};
 use machine::{Caller, Difference, Divergence, Entry, Fault, Input, Records, Service, maps};
@@ -107,10 +107,8 @@ pub fn run(plan: &Plan) -> Result<Passed, Stopped> {
     let folder = Folder::new()?;
     let storage = open(plan.subject)?;
     let state = State::open(&folder.folded()).map_err(Stopped::unable)?;
-    let audit = match &plan.subject.keys {
-        Some(keys) => Audit::pinned(keys.service_certificate().clone()),
-        None => Audit::new(),
-    };
+    let pinned = plan.subject.pinned.as_ref().or(plan.subject.keys.as_ref().map(Keys::service_certificate));
+    let audit = pinned.cloned().map_or_else(Audit::new, Audit::pinned);
     let mut passed = Passed {
         calls: 0,
         transactions: 0,

@@ -5,7 +5,7 @@ use crate::Failed;
 use crate::address::Address;
 use crate::client::{Client, Who};
 use crate::download;
-use ledger::{Keys, TxId};
+use ledger::{Certificate, Keys, TxId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -26,6 +26,8 @@ pub struct Subject {
     pub claimed: Option<(String, String)>,
     /// The operator's own directory has the secret that guards the unsigned tail too.
     pub keys: Option<Keys>,
+    /// The service that it must be.
+    pub pinned: Option<Certificate>,
     _kept: Option<tempfile::TempDir>,
 }
 
@@ -70,7 +72,7 @@ pub fn fetch(address: &Address, keep: Option<&Path>, screen: &Screen) -> Result<
         }
         std::thread::sleep(SIGNATURE_INTERVAL);
     }
-    Ok(Subject { ledger: into, archive: Some(archive), claimed: Some(claimed), keys: None, _kept: kept })
+    Ok(Subject { ledger: into, archive: Some(archive), claimed: Some(claimed), keys: None, pinned: None, _kept: kept })
 }
 
 /// A node's own directory, or one with chunk files in it.
@@ -86,5 +88,5 @@ pub fn open(dir: &Path, screen: &Screen) -> Result<Subject, Failed> {
     } else {
         (dir.to_owned(), None)
     };
-    Ok(Subject { ledger, archive: None, claimed: None, keys, _kept: None })
+    Ok(Subject { ledger, archive: None, claimed: None, keys, pinned: None, _kept: None })
 }

@@ -225,7 +225,7 @@ fn what_marks_the_directory() {
     let place = place(2, false);
     let marker = place.dir().join("glassbox.json");
     let text = std::fs::read_to_string(&marker).expect("a marker");
-    for (what, changed) in [("another format", text.replace('1', "2")), ("empty", String::new()), ("garbage", "\u{0}".into())] {
+    for (what, changed) in [("another format", text.replace('2', "3")), ("empty", String::new()), ("garbage", "\u{0}".into())] {
         std::fs::write(&marker, changed).expect("it is written");
         refused(&place, what, &["glassbox.json"]);
     }

@@ -1,6 +1,7 @@
 //! The command, tested as its users use it: real processes, real clients, real files.
 
 mod audit;
+mod callers;
 mod clients;
 mod commands;
 mod crash;
@@ -8,6 +9,8 @@ mod damage;
 mod keys;
 mod oracles;
 mod raw;
+mod readers;
+mod restart;
 mod scripts;
 mod support;
 mod trace;

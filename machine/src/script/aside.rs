@@ -157,9 +157,10 @@ fn describe(op: u32, text: &str, data: &[u8], answer: &Answer) -> What {
 impl Script {
     /// Runs an input in a fork in which every question says where it is asked. Nothing of it stays.
     pub(crate) fn trace(&mut self, seqno: u64, input: &Input, source: Source, clock: Clock) -> Result<Traced, Fault> {
-        let draw = Draw { input: ledger::sha256(&input.encode()), seqno };
+        let draw = Draw { record: input.encode(), seqno };
         let mut files = std::mem::replace(self.files_mut(), Files::none());
         files.begin(input.time_ms(), draw, source);
+        files.readonly = matches!(input, Input::Call(call) if self.exports.readonly.contains(&call.method));
         let (tracer, result, instructions) = self.run_aside(input, Tracer::new(files, clock))?;
         let Tracer { mut files, operations, taken_us: us, .. } = tracer;
         let problem = files.problem.take();
@@ -219,7 +220,7 @@ impl Script {
     pub(crate) fn eval(&mut self, seqno: u64, source: &str) -> Result<Option<(Outcome, Writes)>, Fault> {
         let time_ms = self.records().time_ms();
         let Some(Life::Realm(realm)) = &mut self.life else { return Ok(None) };
-        realm.host_mut().begin(time_ms, Draw { input: ledger::sha256(source.as_bytes()), seqno }, Source::Live);
+        realm.host_mut().begin(time_ms, Draw { record: source.as_bytes().to_vec(), seqno }, Source::Live);
         realm.sure(false);
         let outcome = realm.eval(source, time_ms)?;
         let files = realm.host_mut();

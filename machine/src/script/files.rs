@@ -12,7 +12,7 @@ use crate::state::{self, State};
 use crate::{Console, maps};
 use base64::Engine as _;
 use ledger::chance::CHANCE_BYTES;
-use ledger::{ChancePublicKey, Hash};
+use ledger::ChancePublicKey;
 use sandbox::{Answer, Consult, Fault, Host, Level, OracleAnswer, Realm};
 use serde_json::json;
 use std::borrow::Cow;
@@ -95,24 +95,26 @@ pub struct Files {
     said: Vec<OracleAnswer>,
     /// What the ledger lacks or has wrong for this replay.
     pub problem: Option<Difference>,
-    /// Only reads, with this seed: nothing is recorded.
+    /// The call may only read.
+    pub readonly: bool,
+    /// It is no transaction, and has this seed.
     reading: Option<u64>,
     /// The realm of the code before, while a new one migrates.
     pub previous: Option<Box<Realm<Files>>>,
 }
 
 /// What tells the seed of one call from that of another.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Draw {
-    /// SHA-256 of the input's record.
-    pub input: Hash,
+    /// The input's record.
+    pub record: Vec<u8>,
     /// The transaction.
     pub seqno: u64,
 }
 
 impl Draw {
     fn seed(&self, chance: &[u8; CHANCE_BYTES]) -> u64 {
-        let mixed = ledger::sha256(&[&chance[..], &self.input, &self.seqno.to_le_bytes()].concat());
+        let mixed = ledger::sha256(&[&chance[..], &ledger::sha256(&self.record), &self.seqno.to_le_bytes()].concat());
         u64::from_le_bytes(*mixed.first_chunk().expect("32 bytes"))
     }
 }
@@ -132,6 +134,7 @@ impl Files {
             drawn: None,
             said: Vec::new(),
             problem: None,
+            readonly: false,
             reading: None,
             previous: None,
         }
@@ -146,6 +149,7 @@ impl Files {
     pub fn look(&mut self, records: Records, time_ms: u64, seed: u64) {
         self.records = records;
         self.begin(time_ms, Draw::default(), Source::Live);
+        self.readonly = true;
         self.reading = Some(seed);
     }
 
@@ -172,6 +176,7 @@ impl Files {
         self.problem = None;
         self.writes.clear();
         self.written_bytes = 0;
+        self.readonly = false;
     }
 
     /// What came from outside during the call.
@@ -211,7 +216,7 @@ impl Files {
     }
 
     fn put(&mut self, path: &str, value: Option<Vec<u8>>) -> Result<(), Problem> {
-        if self.reading.is_some() {
+        if self.readonly {
             return refuse("ReadOnlyError", "A method that only reads cannot write");
         }
         let size = |value: &Option<Vec<u8>>| path.len() + value.as_ref().map_or(0, Vec::len);
@@ -548,7 +553,7 @@ impl Host for Files {
     }
 
     fn consult(&mut self) -> Result<Consult, Fault> {
-        if self.reading.is_some() {
+        if self.readonly {
             let message = "A method that only reads cannot ask an oracle: nobody would know the answer".to_owned();
             return Ok(Consult::Recorded(Err(("ReadOnlyError".into(), message))));
         }

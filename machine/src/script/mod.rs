@@ -274,7 +274,7 @@ impl Script {
     }
 
     pub(crate) fn execute(&mut self, seqno: u64, record: &[u8], input: &Input, source: Source) -> Result<Outcome, Fault> {
-        let draw = Draw { input: ledger::sha256(record), seqno };
+        let draw = Draw { record: record.to_vec(), seqno };
         self.files_mut().begin(input.time_ms(), draw, source);
         let executed = match input {
             Input::Deploy { code, time_ms } => self.deploy(code, *time_ms),
@@ -284,7 +284,11 @@ impl Script {
             }
             Input::Call(Call { method, args, caller, time_ms }) => {
                 let caller = serde_json::to_string(&caller.id()).expect("a string can be written");
-                self.call(method, args, &caller, *time_ms)
+                if self.exports.readonly.contains(method) {
+                    self.look(method, args, &caller, *time_ms)
+                } else {
+                    self.call(method, args, &caller, *time_ms)
+                }
             }
         };
         self.broken |= executed.is_err();
@@ -299,6 +303,15 @@ impl Script {
             return Ok(Err(failure("Error", "No script is deployed".into())));
         };
         Ok(result_of(realm.call(method, args, caller, time_ms)?))
+    }
+
+    /// A method that only reads, as a transaction: somebody wants a receipt.
+    fn look(&mut self, method: &str, args: &str, caller: &str, time_ms: u64) -> Result<outcome::Result, Fault> {
+        let Some(Life::Realm(realm)) = &mut self.life else {
+            return Ok(Err(failure("Error", "No script is deployed".into())));
+        };
+        realm.host_mut().readonly = true;
+        Ok(result_of(realm.look(method, args, caller, time_ms)?))
     }
 
     /// A fresh realm for new code, which may take over from the old one in `migrate`. If that does not come up, the old one
