@@ -128,7 +128,7 @@ pub struct Called {
 struct Reply<'a> {
     #[serde(borrow, default)]
     id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, deserialize_with = "present")]
     result: Option<&'a RawValue>,
     #[serde(default)]
     error: Option<ReplyError>,
@@ -138,6 +138,11 @@ struct Reply<'a> {
     head: Option<KnownHead>,
     #[serde(borrow, default)]
     receipt: Option<&'a RawValue>,
+}
+
+/// Tells `null` from nothing, which serde does not.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(field: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(field).map(Some)
 }
 
 #[derive(Deserialize)]

@@ -463,11 +463,22 @@ impl Rebuild {
     }
 }
 
-/// The records that the store has kept, if they belong to a checkpoint of this ledger up to `last`.
-fn kept(dir: &Path, last: u64) -> Result<Option<(Records, Checkpoint)>, StartError> {
+/// The records that the store has kept, if they belong to a checkpoint of this ledger up to `last`. The store may be of
+/// another history: brought back from elsewhere, or the ledger was.
+fn kept(dir: &Path, ledger: &Path, last: u64) -> Result<Option<(Records, Checkpoint)>, StartError> {
+    let is_of_this_ledger = |seqno: u64, checkpoint: &Checkpoint| {
+        let Ok(storage) = Dir::open(ledger) else { return false };
+        let Ok(mut reader) = ledger::Reader::open_at(&storage, seqno) else { return false };
+        let Some(Ok(located)) = reader.next() else { return false };
+        located.transaction.public().get(maps::GLASSBOX, maps::CHECKPOINT_KEY) == Some(checkpoint.encode().as_slice())
+    };
     let open = || -> Result<Option<(Records, Checkpoint)>, Fault> {
         let state = state::State::open(dir)?;
-        if state.applied() == 0 || state.applied() > last { Ok(None) } else { Records::reopen(state) }
+        let applied = state.applied();
+        if applied == 0 || applied > last {
+            return Ok(None);
+        }
+        Ok(Records::reopen(state)?.filter(|(_, checkpoint)| is_of_this_ledger(applied, checkpoint)))
     };
     match open() {
         Ok(kept) => Ok(kept),
@@ -494,7 +505,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     let resume_at = found.checkpoint().map_or(0, |checkpoint| checkpoint.txid().seqno);
     let mut rebuild =
         Rebuild { now: None, parts: Some(Parts { sandbox: sandbox.clone(), console, outside }), resume_at, replayed: 0 };
-    let from = match kept(&dir.join(STATE), resume_at)? {
+    let from = match kept(&dir.join(STATE), &dir.join(LEDGER), resume_at)? {
         Some((mut records, checkpoint)) => {
             records.state_mut().flush_by_hand();
             let applied = records.state().applied();

@@ -1,7 +1,7 @@
 //! Clients and auditors that are not ours: nodevms-client from npm, ccf from PyPI. `scripts/test-deps.sh` brings them.
 
 use crate::raw::Socket;
-use crate::support::{Place, stderr, stdout};
+use crate::support::{Place, run, stderr, stdout};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;

@@ -97,12 +97,16 @@ fn what_a_read_can_do() {
     assert!(batch.ends_with(",{\"jsonrpc\":\"2.0\",\"result\":8,\"id\":2},{\"jsonrpc\":\"2.0\",\"id\":3}]"), "{batch}");
     assert_eq!(socket.result("scribbles", "[]"), "0");
     let text = socket.ask(r#"{"jsonrpc":"2.0","method":"get","id":1,"receipt":true}"#);
-    assert!(text.contains("\"result\":8,") && text.contains("\"transaction\":\"2.") && text.contains("\"receipt\":{"), "{text}");
-    // With a transaction it is a call as any other, and may write no more than before.
-    let text = socket.ask(r#"{"jsonrpc":"2.0","method":"scribble","id":1,"receipt":true}"#);
-    println!("recorded scribble: {text}");
+    assert!(text.contains("\"result\":8,") && text.contains("\"transaction\":\"") && text.contains("\"receipt\":{"), "{text}");
+    // With a transaction it may write no more than before.
+    for (method, part) in [("scribble", "\"result\":[\"scribbled\",1,\"number\"]"), ("write", "\"message\":\"ReadOnlyError\"")] {
+        let text = socket.ask(&format!("{{\"jsonrpc\":\"2.0\",\"method\":\"{method}\",\"id\":1,\"receipt\":true}}"));
+        assert!(text.contains(part) && text.contains("\"receipt\":{"), "{text}");
+        assert_eq!(socket.result("both", "[]"), "[8,\"8\"]", "{method}");
+        assert_eq!(socket.result("scribbles", "[]"), "0");
+    }
     stop(server);
-    assert_eq!(ran(&place), ["set", "set", "scribbles", "get", "scribble"], "reads are no transactions");
+    assert_eq!(ran(&place), ["set", "set", "scribbles", "get", "scribble", "scribbles", "write", "scribbles"], "reads are no transactions");
     let output = verify(&[path(&place.dir())]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }

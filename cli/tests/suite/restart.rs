@@ -6,8 +6,9 @@ use crate::raw::{Socket, tcp};
 use crate::support::{Place, Server, stderr};
 use crate::verify::{copy_dir, path, verify};
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 const SCRIPT: &str = "let total = 0
@@ -77,13 +78,13 @@ fn recovered(server: &Server) -> (u64, u64) {
 }
 
 /// Everything that the archive says, and the memory.
-fn archive(server: &Server) -> (Vec<u8>, String) {
-    let mut stream = tcp(&server.url);
+fn archive(url: &str) -> (Vec<u8>, String) {
+    let mut stream = tcp(url);
     write!(stream, "GET /archive HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").expect("sent");
     let mut page = Vec::new();
     stream.read_to_end(&mut page).expect("a page");
     let head = page.windows(4).position(|four| four == b"\r\n\r\n").expect("a head");
-    (page.split_off(head), Socket::connect(&server.url).result("state", "[]"))
+    (page.split_off(head), Socket::connect(url).result("state", "[]"))
 }
 
 fn stop(server: Server) {
@@ -102,7 +103,7 @@ fn after_many_calls() {
     let began = Instant::now();
     load(&server, calls);
     println!("{calls} calls in {:?}", began.elapsed());
-    let before = archive(&server);
+    let before = archive(&server.url);
     assert!(before.1.starts_with(&format!("[{calls},")), "{}", before.1);
     stop(server);
 
@@ -110,46 +111,43 @@ fn after_many_calls() {
     println!("after a clean end: {took:?}, {replayed} of {entries} entries replayed");
     // The deployment, init, and the look at the state.
     assert_eq!((entries, replayed), (calls + 3, 0), "a clean end leaves nothing to replay");
-    assert_eq!(archive(&server), before);
+    assert_eq!(archive(&server.url), before);
 
     load(&server, 12_000);
-    let before = archive(&server);
+    let before = archive(&server.url);
     server.kill();
     let (server, took, entries, replayed) = start(&place);
     println!("after kill -9: {took:?}, {replayed} of {entries} entries replayed");
     assert!(replayed <= REPLAYED_MAX && entries == calls + 12_000 + 5, "{replayed} of {entries}");
-    assert_eq!(archive(&server), before);
+    assert_eq!(archive(&server.url), before);
     server.kill();
 
     fs::remove_dir_all(state(&place)).expect("there is a store");
     let (server, took, entries, replayed) = start(&place);
     println!("without state/: {took:?}, {replayed} of {entries} entries replayed");
     assert!(replayed <= REPLAYED_MAX + 1, "{replayed}");
-    assert_eq!(archive(&server), before);
+    assert_eq!(archive(&server.url), before);
     stop(server);
 }
 
 /// Starts; if it serves, it serves the right thing.
 fn right_or_refused(place: &Place, before: &(Vec<u8>, String), what: &str) -> bool {
-    let mut attempt = place.exec(&[]);
-    let output = attempt.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
-    let mut child = output.spawn().expect("it starts");
+    let mut child = place.exec(&["--checkpoint-every", "20"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut banner = String::new();
-    let mut stdout = std::io::BufReader::new(child.stdout.take().expect("piped"));
-    while std::io::BufRead::read_line(&mut stdout, &mut banner).expect("readable") > 0 && !banner.contains("Call log: ") {}
-    let came_up = banner.contains("Call log: ");
-    if !came_up {
+    let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
+    while stdout.read_line(&mut banner).expect("readable") > 0 && !banner.contains("Call log: ") {}
+    let Some(port) = banner.lines().find_map(|line| line.strip_prefix("Serving at localhost:")) else {
         let output = child.wait_with_output().expect("it ends");
         println!("{what}: refused: {}", stderr(&output).trim_end());
         assert_eq!(output.status.code(), Some(1), "{what}: {}", stderr(&output));
         return false;
-    }
+    };
+    let now = archive(&format!("localhost:{port}"));
     let _ = child.kill();
     let _ = child.wait();
-    let server = place.serve(&[]);
-    assert_eq!(&archive(&server), before, "{what}");
-    println!("{what}: it came up right");
-    server.kill();
+    println!("{what}: it came up");
+    assert_eq!(now.1, before.1, "{what}: the memory");
+    assert!(now.0 == before.0, "{what}: the archive");
     true
 }
 
@@ -163,7 +161,7 @@ fn a_store_that_belongs_elsewhere() {
         for _ in 0..calls {
             socket.result("add", &format!("[{amount}]"));
         }
-        let archive = archive(&server);
+        let archive = archive(&server.url);
         stop(server);
         archive
     };
@@ -178,7 +176,7 @@ fn a_store_that_belongs_elsewhere() {
     let fork = |calls: u64| {
         copy_dir(&common, &ours.dir());
         run(&ours, "300", calls);
-        let store = ours.root().join("store");
+        let store = ours.root().join(format!("store-{calls}"));
         copy_dir(&state(&ours), &store);
         copy_dir(&honest, &ours.dir());
         store
@@ -193,7 +191,7 @@ fn a_store_that_belongs_elsewhere() {
         copy_dir(&honest, &ours.dir());
         copy_dir(&store, &state(&ours));
         let served = right_or_refused(&ours, &before, what);
-        assert!(served || what.starts_with("another") || what.contains("other history"), "{what}: it must come up");
+        assert!(served || what.starts_with("another"), "{what}: it must come up");
     }
 }
 
@@ -206,16 +204,15 @@ fn a_store_that_is_half_written() {
     for _ in 0..200 {
         socket.result("add", "[100]");
     }
-    let before = archive(&server);
+    let before = archive(&server.url);
     stop(server);
     let honest = place.root().join("honest");
     copy_dir(&place.dir(), &honest);
     let mut files = Vec::new();
     list(&honest.join("state"), &mut files);
     files.sort();
-    println!("{files:?}");
     let (mut came_up, mut refused) = (0, 0);
-    for file in &files {
+    for (number, file) in files.iter().enumerate() {
         let name = file.strip_prefix(&honest).expect("below").to_owned();
         let bytes = fs::read(file).expect("readable");
         let mut flipped = bytes.clone();
@@ -228,7 +225,8 @@ fn a_store_that_is_half_written() {
             ("half", Some(&bytes[..bytes.len() / 2])),
             ("with one bit flipped", Some(&flipped)),
         ];
-        for (what, content) in damages {
+        // Two kinds for each: all of them take half a minute.
+        for (what, content) in [damages[number % 4], damages[(number + 2) % 4]] {
             if content.is_some_and(|content| content == bytes) {
                 continue;
             }

@@ -84,14 +84,22 @@ fn many_differences_are_counted_and_not_all_shown() {
 }
 
 #[test]
-fn a_directory_is_upgraded_while_nobody_serves_it() {
+fn a_directory_is_upgraded_whether_it_is_served_or_not() {
     let place = used();
     let new = OLD.to_owned() + "exports.migrate = previous => { total = previous.total }\nexports.version = () => 2\n";
     write(&place, "new.js", &new);
     let server = place.serve(&[]);
-    let output = at(&place, &["upgrade", "sum", "new.js"], "");
-    assert_eq!(output.status.code(), Some(1), "it is in use");
-    assert!(stderr(&output).contains("in use"), "{}", stderr(&output));
+    let over = OLD.to_owned() + "exports.migrate = previous => { total = previous.total }\nexports.version = () => 1\n";
+    write(&place, "over.js", &over);
+    let output = at(&place, &["upgrade", "sum", "over.js"], "");
+    assert_eq!(output.status.code(), Some(0), "the backend takes it: {}", stderr(&output));
+    assert_eq!(server.ask(&["version"]).trim(), "1");
+    let stranger = place.root().join("stranger");
+    std::fs::write(&stranger, "07".repeat(32) + "\n").expect("it is written");
+    let stranger = stranger.to_string_lossy();
+    let output = at(&place, &["upgrade", &server.url, "new.js", "--operator", &stranger], "");
+    assert_eq!(output.status.code(), Some(1), "another key");
+    assert!(stderr(&output).contains("NotTheOperatorError"), "{}", stderr(&output));
     assert_eq!(server.stop(), Some(0));
 
     write(&place, "broken.js", "exports.a = () => 1\nnothing.here()\n");
