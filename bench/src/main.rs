@@ -225,7 +225,11 @@ fn restarts(plan: &Plan, calls: &[usize]) -> Result<Vec<Row>, Box<dyn Error>> {
             server.stop()?;
         }
         let detail = format!("{disk:.0} bytes on disk per call");
-        rows.push(Row::new(format!("restart after {calls} calls, stopped cleanly"), "ms", &clean).detail(detail).target(Target::AtMost(300.0)));
+        rows.push(
+            Row::new(format!("restart after {calls} calls, stopped cleanly"), "ms", &clean)
+                .detail(detail)
+                .target(Target::AtMost(300.0)),
+        );
         let mut killed = Vec::new();
         for _ in 0..plan.rounds {
             let server = Server::start(&plan.binary, &script, &dir)?;

@@ -2,8 +2,8 @@
 
 use crate::Failed;
 use sandbox::Level;
-use server::node::{Options, Script};
 use server::commit::Callers;
+use server::node::{Options, Script};
 use server::oracle::AllowedHost;
 use server::outside::Oracles;
 use server::{Backend, http, limits, listen};

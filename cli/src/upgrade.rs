@@ -10,9 +10,9 @@ use crate::past::Ledger;
 use ledger::TxId;
 use machine::past::Transactions;
 use machine::{Entry, Input};
-use server::{Backend, StartError, rpc};
 use server::node::{Options, Script};
 use server::outside::Oracles;
+use server::{Backend, StartError, rpc};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 

@@ -58,10 +58,9 @@ struct Record {
 impl Checkpoint {
     /// The bytes for the ledger.
     pub fn encode(&self) -> Vec<u8> {
-        let (txid, root, signed) = self.signature.map_or_else(
-            || ("0.0".to_owned(), [0; 32], 0),
-            |(txid, root, time_s)| (txid.to_string(), root, time_s),
-        );
+        let (txid, root, signed) = self
+            .signature
+            .map_or_else(|| ("0.0".to_owned(), [0; 32], 0), |(txid, root, time_s)| (txid.to_string(), root, time_s));
         let record = Record {
             entries: self.entries,
             version: self.version,

@@ -222,12 +222,7 @@ impl Input {
                     return Err("the arguments are no array".to_owned());
                 }
                 let caller = caller_of(&record)?;
-                Ok(Input::Call(Call {
-                    method: record.call,
-                    args: record.args.get().to_owned(),
-                    caller,
-                    time_ms: record.time,
-                }))
+                Ok(Input::Call(Call { method: record.call, args: record.args.get().to_owned(), caller, time_ms: record.time }))
             };
             strict(WHAT, bytes, read, Input::encode)
         } else if bytes.starts_with(b"{\"init\":") {

@@ -235,8 +235,9 @@ impl Machine {
             recorded.chance = Some(chance.try_into().map_err(|_| malformed("chance", "it has not 48 bytes"))?);
         }
         if let Some(oracles) = writes.get(maps::GLASSBOX, maps::ORACLES_KEY) {
-            recorded.oracles =
-                decode_oracles(oracles).ok_or_else(|| malformed("oracles", "they are not in the one form that is allowed"))?.into();
+            recorded.oracles = decode_oracles(oracles)
+                .ok_or_else(|| malformed("oracles", "they are not in the one form that is allowed"))?
+                .into();
         }
         Ok(Source::Recorded(recorded))
     }

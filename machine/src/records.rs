@@ -69,7 +69,17 @@ impl Records {
 
     /// Before the first transaction. The state must be empty.
     pub fn new(state: State) -> Records {
-        Records { state, service: None, entries: 0, version: 0, time_ms: 0, head: None, chance: None, checkpoint: 0, saved_entries: 0 }
+        Records {
+            state,
+            service: None,
+            entries: 0,
+            version: 0,
+            time_ms: 0,
+            head: None,
+            chance: None,
+            checkpoint: 0,
+            saved_entries: 0,
+        }
     }
 
     /// As they were right after a checkpoint: `state` has applied it and nothing more.
@@ -95,9 +105,7 @@ impl Records {
     pub fn reopen(state: State) -> Result<Option<(Records, Checkpoint)>, crate::Fault> {
         let Some(row) = state.get(maps::APP, maps::CHECKPOINT_KEY)? else { return Ok(None) };
         match Checkpoint::decode(row.value()) {
-            Ok(checkpoint) if row.seqno() == state.applied() => {
-                Ok(Some((Records::resume(state, &checkpoint)?, checkpoint)))
-            }
+            Ok(checkpoint) if row.seqno() == state.applied() => Ok(Some((Records::resume(state, &checkpoint)?, checkpoint))),
             _ => Ok(None),
         }
     }

@@ -27,8 +27,7 @@ fn a_head_is_stale_ten_minutes_after_it_was_superseded() {
         let key = CallerKey::from_seed([1; 32]);
         let admits = |book: &Book, head: u64, counter, time_ms| {
             let root = root(book, head);
-            let mut signed =
-                Signed { key: key.public(), session: [7; 8], counter, head: txid(head), signature: [0; 64] };
+            let mut signed = Signed { key: key.public(), session: [7; 8], counter, head: txid(head), signature: [0; 64] };
             let message = ledger::caller::message(&"1".repeat(64), &signed.nonce(), signed.head, &root, "\"add\"", "[1]");
             signed.signature = key.sign(&message);
             let caller = Caller::Signed(Box::new(signed.clone()));
@@ -52,7 +51,10 @@ fn a_head_is_stale_ten_minutes_after_it_was_superseded() {
         book.call("add", "[1]").unwrap();
         book.sign();
         assert_eq!(admits(&book, first, 1, limit_ms + 1_000), Err(AuthError::Stale(txid(first))));
-        assert_eq!(AuthError::Stale(txid(first)).to_string(), "the caller's view of the ledger, 2.3, is more than ten minutes old");
+        assert_eq!(
+            AuthError::Stale(txid(first)).to_string(),
+            "the caller's view of the ledger, 2.3, is more than ten minutes old"
+        );
         // A counter begins above zero.
         assert_eq!(admits(&book, second, 0, NOW_MS), Err(AuthError::Replayed(0)));
         // A replay of the ledger, from its beginning, admits the same.
@@ -72,7 +74,8 @@ fn a_head_must_be_a_signature_transaction_of_this_ledger() {
         book.sign();
         let signature = book.last();
         let signed = |head| Signed { key: [1; 32], session: [7; 8], counter: 1, head, signature: [0; 64] };
-        let forks = [txid(0), TxId { view: 0, seqno: 0 }, txid(signature - 1), txid(signature + 1), TxId { view: 3, seqno: signature }];
+        let forks =
+            [txid(0), TxId { view: 0, seqno: 0 }, txid(signature - 1), txid(signature + 1), TxId { view: 3, seqno: signature }];
         for head in forks {
             assert_eq!(book.machine.records().admits(&signed(head), NOW_MS).unwrap(), Err(AuthError::Forked(head)));
         }

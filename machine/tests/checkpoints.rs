@@ -136,7 +136,8 @@ fn a_checkpoint_writes_what_has_changed_and_nothing_else() {
 fn a_seed_follows_from_the_ledger() {
     with_stack(|| {
         let mut book = Book::new(PROGRAM);
-        let chance = |book: &Book| book.transaction(book.last()).public().get(maps::GLASSBOX, maps::CHANCE_KEY).map(<[u8]>::to_vec);
+        let chance =
+            |book: &Book| book.transaction(book.last()).public().get(maps::GLASSBOX, maps::CHANCE_KEY).map(<[u8]>::to_vec);
         book.sign();
         let first = book.call("chance", "[]").unwrap();
         let key = chance(&book).unwrap();

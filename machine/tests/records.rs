@@ -2,9 +2,9 @@
 
 #![allow(clippy::unwrap_used)]
 
-use machine::script::archive::Entry;
 use ledger::TxId;
 use machine::outside::{decode_oracles, encode_oracles};
+use machine::script::archive::Entry;
 use machine::{Call, Caller, Checkpoint, Code, Input, Service, Settings, Signed, outcome};
 use proptest::prelude::*;
 use sandbox::Failure;
@@ -41,8 +41,12 @@ fn caller() -> impl Strategy<Value = Caller> {
 fn input() -> impl Strategy<Value = Input> {
     let args = prop::collection::vec(json(), 0..4).prop_map(|args| format!("[{}]", args.join(", \n")));
     prop_oneof![
-        (any::<String>(), args, caller(), any::<u64>())
-            .prop_map(|(method, args, caller, time_ms)| Input::Call(Call { method, args, caller, time_ms })),
+        (any::<String>(), args, caller(), any::<u64>()).prop_map(|(method, args, caller, time_ms)| Input::Call(Call {
+            method,
+            args,
+            caller,
+            time_ms
+        })),
         any::<u64>().prop_map(|time_ms| Input::Init { time_ms }),
         (any::<String>(), any::<String>(), any::<(u32, u32, u64)>(), any::<u64>()).prop_map(
             |(name, source, (heap_bytes, stack_bytes, instructions), time_ms)| {

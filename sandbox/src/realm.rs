@@ -404,8 +404,7 @@ impl<H: Host> Realm<H> {
     /// Instantiates the guest, lets `fill` write `len` bytes of heap into it, and adopts that.
     fn with_heap(sandbox: Sandbox, limits: Limits, host: H, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Realm<H>, Fault> {
         let error = |e: wasmtime::Error| Fault(format!("the sandbox does not start: {e:#}"));
-        let (mut store, instance) =
-            instantiate(&sandbox.engine, &sandbox.module, host, Some(sandbox.clone())).map_err(error)?;
+        let (mut store, instance) = instantiate(&sandbox.engine, &sandbox.module, host, Some(sandbox.clone())).map_err(error)?;
         let memory = store.data().memory.expect("set by instantiate");
         let missing = len.saturating_sub(memory.data_size(&store));
         memory.grow(&mut store, missing.div_ceil(64 << 10) as u64).map_err(error)?;

@@ -1,8 +1,8 @@
 //! Realms: rollback leaves no trace, the same work gives the same heap, limits are named.
 
 use proptest::prelude::*;
-use std::collections::VecDeque;
 use sandbox::{Answer, Consult, Failure, Fault, Host, Level, Limits, OracleAnswer, Outcome, Realm, Replica, Sandbox, World};
+use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 struct Recorder {
@@ -406,7 +406,9 @@ fn a_realm_that_was_saved_goes_on_with_the_same_bytes() {
         let sandbox = Sandbox::new().expect("the sandbox starts");
         let mut realm = realm(PROGRAM);
         for round in 0..30u32 {
-            for (method, n) in [("put", 31), ("push", 399), ("join", 7), ("grow", 77_000), ("growThenThrow", 90_000), ("drop", 31)] {
+            for (method, n) in
+                [("put", 31), ("push", 399), ("join", 7), ("grow", 77_000), ("growThenThrow", 90_000), ("drop", 31)]
+            {
                 let args = if method == "put" { format!("[{round},{n}]") } else { format!("[{}]", n + round) };
                 call(&mut realm, method, &args);
             }

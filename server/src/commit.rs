@@ -17,11 +17,11 @@
 use crate::limits;
 use crate::metrics::Metrics;
 use crate::node::{self, Node, Options, Script, StartError};
+use crate::readers::{self, Readers};
 use ledger::receipt::Receipt;
 use ledger::{Certificate, Dir, Hash, Leaf, Log, TxId};
 use machine::script::Exports;
 use machine::state::Snapshot;
-use crate::readers::{self, Readers};
 use machine::{AuthError, Caller, Console, Head, Input, Reading, Service, maps};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};

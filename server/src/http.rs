@@ -132,7 +132,8 @@ fn status_page(backend: &Backend) -> String {
     let service = backend.service();
     let durable = backend.durable();
     let txid = |id: Option<ledger::TxId>| id.map_or("none".into(), |id| id.to_string());
-    let methods: String = backend.exports().methods.iter().map(|method| format!("<li><code>{}</code></li>", escape(method))).collect();
+    let methods: String =
+        backend.exports().methods.iter().map(|method| format!("<li><code>{}</code></li>", escape(method))).collect();
     format!(
         "<!doctype html><meta charset=utf-8><title>{title}</title>\
          <style>body{{font:16px/1.5 system-ui;max-width:44em;margin:3em auto;padding:0 1em}}code{{font-size:90%}}\

@@ -386,8 +386,7 @@ fn identity(dir: &Path, name: &'static str) -> Result<String, StartError> {
     let digits = text.trim_end().as_bytes();
     let seed: Option<Vec<u8>> =
         digits.chunks(2).map(|pair| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())).collect();
-    seed.and_then(|seed| public_key(&seed))
-        .ok_or_else(|| StartError::Replay(format!("{} holds no key", path.display())))
+    seed.and_then(|seed| public_key(&seed)).ok_or_else(|| StartError::Replay(format!("{} holds no key", path.display())))
 }
 
 fn expect_identity(dir: &Path, name: &'static str, expected: &str) -> Result<(), StartError> {
@@ -435,7 +434,8 @@ impl Rebuild {
 
     fn take(&mut self, located: &Located) {
         let transaction = &located.transaction;
-        let place = |what: &dyn std::fmt::Display| StartError::Replay(format!("{}, offset {}: {what}", located.file, located.offset));
+        let place =
+            |what: &dyn std::fmt::Display| StartError::Replay(format!("{}, offset {}: {what}", located.file, located.offset));
         let next = match self.now.take().expect("always there between two transactions") {
             Rebuilt::Folding(mut records) => match records.fold(transaction) {
                 Err(fault) => Rebuilt::Failed(fault.into()),

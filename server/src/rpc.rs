@@ -78,7 +78,11 @@ fn auth(raw: &RawValue) -> Result<Box<Auth>, &'static str> {
         head: raw.head.parse().map_err(|_| "the head is no transaction")?,
         signature: signature.ok_or("the signature has not 64 bytes of base64")?,
     };
-    Ok(Box::new(Auth { backend: raw.backend, root: ledger::hex::decode(&raw.root).ok_or("the root has not 64 hex digits")?, signed }))
+    Ok(Box::new(Auth {
+        backend: raw.backend,
+        root: ledger::hex::decode(&raw.root).ok_or("the root has not 64 hex digits")?,
+        signed,
+    }))
 }
 
 /// A refusal.

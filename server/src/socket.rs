@@ -2,10 +2,10 @@
 
 use crate::commit::{Backend, Done, Job, Refused};
 use crate::limits;
+use crate::node::Script;
 use crate::rpc::{self, Frame, Problem, Request, code};
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::{SinkExt, StreamExt};
-use crate::node::Script;
 use machine::{AuthError, Call, Caller};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};

@@ -144,7 +144,9 @@ fn reply(text: &str) -> Value {
 fn outcome(reply: &Value) -> String {
     match &reply["error"] {
         Value::Null => format!("→ {}", reply["result"]),
-        error => format!("{} {}: {}", error["code"], error["message"].as_str().expect("text"), error["data"].as_str().expect("text")),
+        error => {
+            format!("{} {}: {}", error["code"], error["message"].as_str().expect("text"), error["data"].as_str().expect("text"))
+        }
     }
 }
 
@@ -278,7 +280,8 @@ fn each_altered_field_is_refused() {
     ];
     for (field, value) in shapes {
         let mut auth = caller.auth("add", "[1]");
-        let shown = value.to_string().replace(&own, "KEY").replace(&own.to_uppercase(), "KEY IN CAPITALS").replace(&session, "SESSION");
+        let shown =
+            value.to_string().replace(&own, "KEY").replace(&own.to_uppercase(), "KEY IN CAPITALS").replace(&session, "SESSION");
         let shown: String = shown.replace(&own[1..], "KEY WITHOUT ITS FIRST DIGIT").chars().take(34).collect();
         auth[field] = value;
         add(&mut caller, &format!("{field}: {shown}"), &frame("add", "[1]", &auth));
@@ -526,7 +529,8 @@ fn the_command_signs_with_a_key() {
     let missing = home.run(&["call", &server.url, "who", "--key", "bob"]);
     assert_eq!((missing.status.code(), stdout(&missing).as_str()), (Some(2), ""), "{}", stderr(&missing));
 
-    let secret = |args: &[&str], passphrase: &str| home.command(args).env("GLASSBOX_PASSPHRASE", passphrase).output().expect("it starts");
+    let secret =
+        |args: &[&str], passphrase: &str| home.command(args).env("GLASSBOX_PASSPHRASE", passphrase).output().expect("it starts");
     assert!(secret(&["key", "new", "carl", "--passphrase"], "open sesame").status.success());
     let call = ["call", &server.url, "who", "--key", "carl"];
     let output = secret(&call, "open sesame");
@@ -580,7 +584,8 @@ fn receipts_are_checked_without_the_backend() {
             Some(service) => format!("Service:     <64 hex>{}\n", &service[64..]),
             None => format!("{line}\n"),
         });
-        write!(text, "# {what}\n{}[exit {}]\n", shown.collect::<String>(), output.status.code().expect("not killed")).expect("written");
+        write!(text, "# {what}\n{}[exit {}]\n", shown.collect::<String>(), output.status.code().expect("not killed"))
+            .expect("written");
     };
     show("as it is", &file, &[]);
     show("with the service's certificate", &file, &["--service-cert", path(&cert)]);
@@ -614,10 +619,7 @@ fn receipts_are_checked_without_the_backend() {
             "the write set's digest",
             edit(&file, |receipt| receipt["leaf_components"]["write_set_digest"] = json!("00".repeat(32))),
         ),
-        (
-            "the claims digest",
-            edit(&file, |receipt| receipt["leaf_components"]["claims_digest"] = json!("00".repeat(32))),
-        ),
+        ("the claims digest", edit(&file, |receipt| receipt["leaf_components"]["claims_digest"] = json!("00".repeat(32)))),
         ("another node", edit(&file, |receipt| receipt["node_id"] = json!("00".repeat(32)))),
         (
             "another service's certificate in it",
@@ -633,7 +635,8 @@ fn receipts_are_checked_without_the_backend() {
     // Somebody's note proves nothing and harms nothing.
     fs::write(&changed, edit(&file, |receipt| receipt["note"] = json!("keep"))).expect("written");
     show("changed: a note", &changed, &["--service-cert", path(&cert)]);
-    let time = saved["record"].as_str().expect("text").split("\"time\":").nth(1).expect("a time").split('}').next().expect("a number");
+    let time =
+        saved["record"].as_str().expect("text").split("\"time\":").nth(1).expect("a time").split('}').next().expect("a number");
     expect_file!["callers/receipts.txt"].assert_eq(&text.replace(time, "TIME"));
 
     let output = home.run(&["receipt", "verify", path(&file), "--service-cert", path(&cert), "--json"]);
@@ -662,7 +665,8 @@ fn ccf_accepts_a_receipt() {
     let (place, file) = with_receipt(&home);
     let output = validate_receipt(&file, &cert(&place));
     assert!(output.status.success(), "{}", stderr(&output));
-    fs::write(&file, edit(&file, |receipt| receipt["leaf_components"]["write_set_digest"] = json!("00".repeat(32)))).expect("written");
+    fs::write(&file, edit(&file, |receipt| receipt["leaf_components"]["write_set_digest"] = json!("00".repeat(32))))
+        .expect("written");
     assert!(!validate_receipt(&file, &cert(&place)).status.success());
 }
 

@@ -6,6 +6,8 @@ mod clients;
 mod commands;
 mod crash;
 mod damage;
+mod honest;
+mod forged;
 mod keys;
 mod oracles;
 mod raw;

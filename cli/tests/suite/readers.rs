@@ -106,7 +106,11 @@ fn what_a_read_can_do() {
         assert_eq!(socket.result("scribbles", "[]"), "0");
     }
     stop(server);
-    assert_eq!(ran(&place), ["set", "set", "scribbles", "get", "scribble", "scribbles", "write", "scribbles"], "reads are no transactions");
+    assert_eq!(
+        ran(&place),
+        ["set", "set", "scribbles", "get", "scribble", "scribbles", "write", "scribbles"],
+        "reads are no transactions"
+    );
     let output = verify(&[path(&place.dir())]);
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }
@@ -149,7 +153,8 @@ fn reads_under_load() {
                 while !over.load(SeqCst) {
                     let at_least = acknowledged.load(SeqCst);
                     let text = socket.result("both", "[]");
-                    let (value, file): (u64, String) = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+                    let (value, file): (u64, String) =
+                        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
                     assert_eq!(value.to_string(), file, "half of a call");
                     assert!(value % 3 != 2, "{value}: of a call that failed");
                     assert!(value >= at_least && value >= last, "{value} after {at_least} and {last}");
@@ -239,7 +244,8 @@ fn upgrades_while_readers_read() {
                 let (mut last, mut reads) = (0, 0);
                 while !over.load(SeqCst) {
                     let text = socket.result("version", "[]");
-                    let (version, value): (u32, u32) = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+                    let (version, value): (u32, u32) =
+                        serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
                     assert_eq!(value, 3, "migrated, or not yet replaced");
                     assert!(version >= last, "{version} after {last}");
                     last = version;

@@ -132,7 +132,8 @@ fn after_many_calls() {
 
 /// Starts; if it serves, it serves the right thing.
 fn right_or_refused(place: &Place, before: &(Vec<u8>, String), what: &str) -> bool {
-    let mut child = place.exec(&["--checkpoint-every", "20"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
+    let mut child =
+        place.exec(&["--checkpoint-every", "20"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it starts");
     let mut banner = String::new();
     let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
     while stdout.read_line(&mut banner).expect("readable") > 0 && !banner.contains("Call log: ") {}

@@ -212,7 +212,15 @@ impl State {
             return Ok(Self { place: Some(dir.to_owned()), ..Self::in_memory() });
         }
         let (store, applied) = Store::open(dir)?;
-        Ok(Self { overlay: Overlay::default(), store: Some(store), place: None, applied, unflushed: 0, by_hand: false, base: None })
+        Ok(Self {
+            overlay: Overlay::default(),
+            store: Some(store),
+            place: None,
+            applied,
+            unflushed: 0,
+            by_hand: false,
+            base: None,
+        })
     }
 
     /// Deletes the state kept in `dir`, also one that cannot be opened. Nobody may have it open.
@@ -345,11 +353,7 @@ impl State {
     }
 
     fn reader(&self) -> Reader<'_> {
-        Reader {
-            active: Some(self.overlay.active()),
-            layers: self.overlay.layers(),
-            view: self.view().map(|view| &**view),
-        }
+        Reader { active: Some(self.overlay.active()), layers: self.overlay.layers(), view: self.view().map(|view| &**view) }
     }
 }
 
