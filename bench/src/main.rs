@@ -240,7 +240,7 @@ fn restarts(plan: &Plan, calls: &[usize]) -> Result<Vec<Row>, Box<dyn Error>> {
             killed.push(server.serving_after.as_secs_f64() * 1e3);
             server.stop()?;
         }
-        rows.push(Row::new(format!("… killed 9,900 calls after that"), "ms", &killed).target(Target::AtMost(300.0)));
+        rows.push(Row::new("… killed 9,900 calls after that", "ms", &killed).target(Target::AtMost(300.0)));
     }
     Ok(rows)
 }

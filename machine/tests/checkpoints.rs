@@ -63,8 +63,16 @@ fn replay(machine: &mut Machine, transaction: &Transaction) {
     machine.replay(transaction).unwrap_or_else(|error| panic!("{}: {error}", transaction.txid()));
 }
 
-/// Everything that a machine is.
-fn image(machine: &mut Machine) -> (Option<[u8; 32]>, Vec<(String, Vec<u8>, u64, Vec<u8>)>, u64, u64) {
+/// Everything that a machine is: the heap's digest, the rows of the state, the counts.
+#[derive(Debug, PartialEq)]
+struct Image {
+    heap: Option<[u8; 32]>,
+    rows: Vec<(String, Vec<u8>, u64, Vec<u8>)>,
+    entries: u64,
+    version: u64,
+}
+
+fn image(machine: &mut Machine) -> Image {
     let snapshot = machine.snapshot();
     let mut rows = Vec::new();
     for map in [maps::FILES, maps::HEAP, maps::HISTORY, maps::NONCES, maps::SIGNATURES, maps::APP] {
@@ -73,7 +81,8 @@ fn image(machine: &mut Machine) -> (Option<[u8; 32]>, Vec<(String, Vec<u8>, u64,
             rows.push((map.to_owned(), key.to_vec(), entry.seqno(), entry.value().to_vec()));
         }
     }
-    (machine.script().heap_digest(), rows, machine.records().entries(), machine.records().version())
+    let (entries, version) = (machine.records().entries(), machine.records().version());
+    Image { heap: machine.script().heap_digest(), rows, entries, version }
 }
 
 proptest! {

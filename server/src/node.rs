@@ -171,7 +171,7 @@ pub struct Node {
 struct Gate(Arc<AtomicBool>);
 
 impl Gate {
-    fn gate(console: Console) -> (Gate, Console, SharedConsole) {
+    fn shut(console: Console) -> (Gate, Console, SharedConsole) {
         let live = Arc::new(AtomicBool::new(false));
         let gate = live.clone();
         let shared: SharedConsole = Arc::new(Mutex::new(console));
@@ -497,7 +497,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     }
     let lock = lock(dir)?;
     let keys = Arc::new(Keys::load(&dir.join(KEYS))?);
-    let (gate, console, shared) = Gate::gate(console);
+    let (gate, console, shared) = Gate::shut(console);
     let outside = Live { keys: keys.clone(), oracles: options.oracles.clone(), console: shared };
 
     let storage = Dir::open(&dir.join(LEDGER)).map_err(io_error(format!("opening {}", dir.join(LEDGER).display())))?;

@@ -62,7 +62,11 @@ fn callers() {
             let fields = format!(
                 "\"args\":[1],\"caller\":{caller},\"nonce\":\"00000000000000ff.1\",\"head\":\"2.3\",\"signature\":\"{signature}\""
             );
-            writes.put(maps::GLASSBOX, maps::CALL_KEY, old.replace("\"args\":[1]", &fields).replace("\"head\":\"2.3\"", "\"head\":\"3.3\""));
+            writes.put(
+                maps::GLASSBOX,
+                maps::CALL_KEY,
+                old.replace("\"args\":[1]", &fields).replace("\"head\":\"2.3\"", "\"head\":\"3.3\""),
+            );
         }
         !is_checkpoint(writes)
     });

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 
@@ -39,7 +40,7 @@ exports.ask = async id => {
   return state.told[id % 20]
 }
 exports.wait = async id => { await note(id); await new Promise(done => setTimeout(done, 1000)); return new Date() }
-exports.grow = async id => { await note(id); state.big[id % 5] = String(id).repeat(20000); return state.big.length }
+exports.grow = async id => { await note(id); state.big[id % 5] = String(id).repeat(3000); return state.big.length }
 exports.spin = async id => { await note(id); for (;;) state.count++ }
 exports.deep = async id => { await note(id); const f = n => 1 + f(n + 1); return f(0) }
 exports.get = () => [version, state.count, Math.random()]
@@ -66,7 +67,7 @@ const METHODS: [(&str, u64); 11] = [
     ("dump", 2),
 ];
 
-const LIMITS: [&str; 4] = ["--instructions", "20000000", "--heap-mib", "32"];
+const LIMITS: [&str; 4] = ["--instructions", "40000000", "--heap-mib", "32"];
 
 /// Calls that a client has under way at once.
 const WINDOW: usize = 5;
@@ -117,6 +118,17 @@ struct History {
     acknowledged: Mutex<BTreeMap<u64, (Option<TxId>, bool)>>,
     /// What happened, for who has to find out what went wrong.
     story: String,
+}
+
+/// Prints what a server has written to stderr, if the test fails meanwhile.
+struct LogOfFailure<'a>(&'a Server);
+
+impl Drop for LogOfFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("{}", self.0.log());
+        }
+    }
 }
 
 fn source(version: u32) -> String {
@@ -185,7 +197,8 @@ impl History {
     }
 
     /// Clients call, and `meanwhile` something happens after so many replies.
-    fn load(&self, url: &str, dice: &mut Dice, meanwhile: impl FnOnce(&AtomicBool)) {
+    fn load(&self, server: &Server, dice: &mut Dice, meanwhile: impl FnOnce(&AtomicBool)) {
+        let _log = LogOfFailure(server);
         let over = AtomicBool::new(false);
         let before = self.acknowledged.lock().expect("not poisoned").len() as u64;
         let calls = 10 + dice.below(25);
@@ -194,7 +207,7 @@ impl History {
             let clients: Vec<_> = (0..3)
                 .map(|_| {
                     let (seed, over) = (dice.below(u64::MAX >> 16), &over);
-                    scope.spawn(move || self.client(url, seed, calls, over))
+                    scope.spawn(move || self.client(&server.url, seed, calls, over))
                 })
                 .collect();
             while (self.acknowledged.lock().expect("not poisoned").len() as u64) < after
@@ -211,33 +224,33 @@ impl History {
         let server = self.serve();
         let what = dice.below(6);
         writeln!(self.story, "episode {what}, version {}", self.version).expect("written");
-        let url = server.url.clone();
         match what {
             0 | 1 => {
-                self.load(&url, dice, |_| {});
+                self.load(&server, dice, |_| {});
                 assert_eq!(server.stop(), Some(0));
             }
             2 | 3 => {
                 let spins = dice.below(3_000_000);
-                self.load(&url, dice, |over| {
+                self.load(&server, dice, |over| {
                     for _ in 0..spins {
                         std::hint::spin_loop();
                     }
-                    server.kill();
+                    let killed = Command::new("kill").args(["-9", &server.pid().to_string()]).status();
+                    assert!(killed.is_ok_and(|status| status.success()));
                     over.store(true, SeqCst);
                 });
+                server.kill();
             }
             // New code, while it is served.
             4 | 5 => {
                 let new = self.upgrade();
                 self.place.edit(&new);
                 let (dir, script) = (self.place.dir(), self.place.script());
-                self.load(&url, dice, |_| {
+                self.load(&server, dice, |_| {
                     let output = run(&["upgrade", path(&dir), path(&script)]);
                     assert!(output.status.success(), "{}{}", stdout(&output), stderr(&output));
                 });
-                let version: Vec<Value> =
-                    serde_json::from_str(&Socket::connect(&url).result("get", "[]")).expect("JSON");
+                let version: Vec<Value> = serde_json::from_str(&Socket::connect(&server.url).result("get", "[]")).expect("JSON");
                 assert_eq!(version[0], Value::from(self.version));
                 if dice.one_in(2) {
                     assert_eq!(server.stop(), Some(0));
