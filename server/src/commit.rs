@@ -178,13 +178,21 @@ impl Backend {
                 torn_bytes: node.torn.as_ref().map(|torn| torn.len_bytes),
             };
             let last = node.last;
+            // Before anybody can read.
+            let reading = match node.machine.share() {
+                Ok(reading) => reading,
+                Err(fault) => {
+                    let _ = tell.send(Err(fault.into()));
+                    return;
+                }
+            };
             let shared = Arc::new(Shared {
                 queue,
                 metrics: Metrics::default(),
                 service: node.machine.service().expect("an open node has one").clone(),
                 certificate: node.keys.service_certificate().clone(),
                 exports: Mutex::new(Arc::new(node.machine.script().exports().clone())),
-                reading: Mutex::new(None),
+                reading: Mutex::new(reading),
                 readers: Readers::default(),
                 asked: AtomicBool::new(false),
                 callers,
@@ -405,7 +413,7 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
             return;
         }
         let awaiting = Vec::new();
-        let shares = false;
+        let shares = shared.reading.lock().expect("nobody panics with it").is_some();
         let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting, shares };
         if let Err(error) = executor.run(work) {
             tracing::error!("the node stops: {error}");
@@ -430,7 +438,7 @@ struct Executor<'a> {
 
 impl Executor<'_> {
     fn run(&mut self, work: &Receiver<Work>) -> Result<(), StartError> {
-        self.share()?;
+        self.publish();
         // When the signature over what is unsigned is due.
         let mut due: Option<Instant> = (self.sealer.unsigned() > 0).then(Instant::now);
         loop {

@@ -482,9 +482,8 @@ fn kept(dir: &Path, ledger: &Path, last: u64) -> Result<Option<(Records, Checkpo
     };
     match open() {
         Ok(kept) => Ok(kept),
-        Err(Fault::State(state::StateError::Host(error))) => Err(Fault::State(state::StateError::Host(error)).into()),
         Err(Fault::State(state::StateError::InUse)) => Err(Fault::State(state::StateError::InUse).into()),
-        // It is rebuilt from the ledger.
+        // It is rebuilt from the ledger, also when a crash came while the store was made.
         Err(_) => Ok(None),
     }
 }

@@ -262,7 +262,7 @@ impl History {
         }
         if dice.one_in(4) {
             writeln!(self.story, "the store is deleted").expect("written");
-            fs::remove_dir_all(self.place.dir().join("state")).expect("there is a store");
+            self.delete_store();
         }
         // New code, taken by the next start or by the command.
         if dice.one_in(3) {
@@ -276,6 +276,12 @@ impl History {
         }
     }
 
+    /// Before the first checkpoint there is none.
+    fn delete_store(&self) {
+        let deleted = fs::remove_dir_all(self.place.dir().join("state"));
+        assert!(deleted.as_ref().err().is_none_or(|error| error.kind() == std::io::ErrorKind::NotFound), "{deleted:?}");
+    }
+
     fn passes(&self, place: &str, args: &[&str]) -> String {
         let output = verify(&[&[place], args].concat());
         assert_eq!(output.status.code(), Some(0), "verify {place} {args:?}\n{}{}", stdout(&output), stderr(&output));
@@ -285,9 +291,11 @@ impl History {
     /// The accounts.
     fn close(&mut self) {
         let server = self.serve();
+        let log = LogOfFailure(&server);
         let dump = Socket::connect(&server.url).result("dump", "[]");
         let state: Value = serde_json::from_str(&dump).expect("JSON");
         self.passes(&server.url, &[]);
+        drop(log);
         assert_eq!(server.stop(), Some(0));
         let dir = self.place.dir();
         self.passes(path(&dir), &["--jobs", "2"]);
@@ -295,7 +303,7 @@ impl History {
             self.passes(path(&dir), &["--receipts", path(&self.receipts)]);
         }
         self.nothing_is_lost(&dir, &state[1]);
-        fs::remove_dir_all(dir.join("state")).expect("there is a store");
+        self.delete_store();
         let server = self.serve();
         assert_eq!(Socket::connect(&server.url).result("dump", "[]"), dump, "without a store");
         self.passes(&server.url, &["--json"]);

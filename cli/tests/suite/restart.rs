@@ -140,6 +140,7 @@ fn right_or_refused(place: &Place, before: &(Vec<u8>, String), what: &str) -> bo
     let Some(port) = banner.lines().find_map(|line| line.strip_prefix("Serving at localhost:")) else {
         let output = child.wait_with_output().expect("it ends");
         println!("{what}: refused: {}", stderr(&output).trim_end());
+        assert!(what.starts_with("another") || stderr(&output).contains("delete and rebuild it"), "{what}: {}", stderr(&output));
         assert_eq!(output.status.code(), Some(1), "{what}: {}", stderr(&output));
         return false;
     };
@@ -236,9 +237,14 @@ fn a_store_that_is_half_written() {
                 None => fs::remove_file(place.dir().join(&name)).expect("there"),
                 Some(content) => fs::write(place.dir().join(&name), content).expect("written"),
             }
+            // As a crash leaves it that comes while the store is made: nobody has to do anything about that.
+            let is_unfinished = name.ends_with("version") || name.ends_with("current");
             match right_or_refused(&place, &before, &format!("{} {what}", name.display())) {
                 true => came_up += 1,
-                false => refused += 1,
+                false => {
+                    assert!(!is_unfinished, "{} {what}", name.display());
+                    refused += 1;
+                }
             }
         }
     }
