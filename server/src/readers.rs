@@ -17,9 +17,11 @@ use machine::{Call, Fault, Reader, Reading};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-/// How often a read is tried, when the code is replaced meanwhile.
-const ATTEMPTS: usize = 5;
+/// How often a read is tried, when the code is replaced meanwhile, and how long it waits in between.
+const ATTEMPTS: usize = 1_000;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Told what a read came to. Called on the reader's thread: it must not wait.
 pub type Tell = Box<dyn FnOnce(machine::Result) + Send>;
@@ -83,8 +85,9 @@ fn run(backend: &Backend, jobs: &Mutex<Receiver<Job>>) {
         let done = (0..ATTEMPTS).find_map(|_| match read(backend, &random, &mut present, &call) {
             Ok(result) => Some(result),
             Err(fault) => {
-                tracing::warn!("a read begins again: {fault}");
+                tracing::debug!("a read begins again: {fault}");
                 present = None;
+                std::thread::sleep(PAUSE);
                 None
             }
         });
@@ -106,6 +109,10 @@ fn read(
     let gone = || Fault::Checkpoint("the code that runs now has nothing to read".into());
     let reading = backend.reading().ok_or_else(gone)?;
     if !reading.exports.readonly.contains(&call.method) {
+        // Other code is being taken: what it exports is known before it can be read.
+        if backend.exports().readonly.contains(&call.method) {
+            return Err(gone());
+        }
         return Ok(Err(failure("TypeError", &format!("{} is no method of this script", call.method))));
     }
     let reader = match present {

@@ -249,7 +249,7 @@ impl Connection {
         }
         let backend = &self.backend.service().log;
         if auth.backend != *backend {
-            return not("MisdirectedCallError", &format!("The call is for backend {}, this is {backend}", auth.backend));
+            return not("MisdirectedCallError", &format!("The call is for backend {:.64}, this is {backend}", auth.backend));
         }
         if !auth.signed.covers(backend, &auth.root, &request.method, &request.args) {
             return not(AuthError::Altered.name(), &AuthError::Altered.to_string());
