@@ -28,6 +28,9 @@ pub const CHECKPOINT_TRANSACTIONS: u64 = 10_000;
 /// A checkpoint follows when so many bytes of heap may have changed.
 pub const CHECKPOINT_HEAP_BYTES: usize = 16 << 20;
 
+/// The most entries or changes that a checkpoint can count: nobody's sum of it and what follows overflows.
+const COUNT_MAX: u64 = 1 << 53;
+
 /// The record of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Checkpoint {
@@ -76,6 +79,9 @@ impl Checkpoint {
     /// Reads what `encode` wrote, and nothing else.
     pub fn decode(bytes: &[u8]) -> Result<Checkpoint, MalformedRecord> {
         let read = |record: Record| {
+            if record.entries.max(record.version) > COUNT_MAX {
+                return Err("it counts more than there can be".to_owned());
+            }
             let root = ledger::hex::decode(&record.root).ok_or("the root is no digest")?;
             let signature = match record.signature.as_str() {
                 "0.0" => None,

@@ -261,7 +261,7 @@ impl Records {
         let after = signed.head.seqno.to_be_bytes();
         let newer = self.state.range(maps::SIGNATURES, Bound::Excluded(&after), Bound::Unbounded)?.next().transpose()?;
         let superseded_s = newer.and_then(|(_, row)| Head::decode(0, row.value())).map(|head| head.time_s);
-        if superseded_s.is_some_and(|superseded_s| time_ms / 1000 > superseded_s + STALE_AFTER_S) {
+        if superseded_s.is_some_and(|superseded_s| time_ms / 1000 > superseded_s.saturating_add(STALE_AFTER_S)) {
             return Ok(Err(AuthError::Stale(signed.head)));
         }
         let last = self.state.get(maps::NONCES, &nonce_key(signed))?;

@@ -110,6 +110,10 @@ proptest! {
     #[test]
     fn checkpoints(numbers in any::<(u64, u64, u64, usize, u64)>(), signed in any::<Option<(u64, [u8; 32])>>(), at in any::<usize>(), to in any::<u8>()) {
         let (entries, version, time_ms, heap_bytes, time_s) = numbers;
+        let signed_before = signed.map(|(seqno, root)| (TxId { view: 2, seqno: seqno >> 8 | 1 }, root, time_s));
+        let beyond = Checkpoint { entries: entries | 1 << 54, version, time_ms, heap_bytes, signature: signed_before };
+        prop_assert!(Checkpoint::decode(&beyond.encode()).is_err());
+        let (entries, version) = (entries >> 11, version >> 11);
         let signature = signed.map(|(seqno, root)| (TxId { view: 2, seqno: seqno >> 8 | 1 }, root, time_s));
         let checkpoint = Checkpoint { entries, version, time_ms, heap_bytes, signature };
         let bytes = checkpoint.encode();

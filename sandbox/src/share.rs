@@ -81,13 +81,8 @@ impl SharedHeap {
         self.0.published.notify_all();
     }
 
-    /// Whether the present version can be copied.
-    pub fn is_published(&self) -> bool {
-        self.lock().attachment.is_some()
-    }
-
     /// Waits until the present version can be copied, and copies what has changed since `version`. `ask` is called, without the
-    /// lock, when the owner has to be asked to publish. `None`: the heap has another length than `len`, which is told.
+    /// lock, when the owner has to be asked to publish. If the heap has another length than `len`, nothing is copied: see [`Followed`].
     pub(crate) fn follow(
         &self,
         version: u64,
