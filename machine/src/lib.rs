@@ -21,6 +21,7 @@
 //! - The state holds nothing that the ledger does not say.
 
 pub mod auth;
+pub mod bundle;
 pub mod checkpoint;
 pub mod difference;
 pub mod input;
@@ -41,7 +42,7 @@ pub use auth::{AuthError, Caller, Head, Signed};
 pub use checkpoint::Checkpoint;
 pub use difference::{Difference, Divergence, ReplayError};
 pub use input::{Call, Code, Input, MalformedRecord, Settings};
-pub use machine::{Console, Entry, Machine, claims};
+pub use machine::{Console, Entry, Machine, Ran, claims};
 pub use outcome::{Outcome, Result};
 pub use outside::{Nobody, Outside};
 pub use reading::{Read, Reader, Reading};

@@ -1,6 +1,7 @@
 //! The machine: executes inputs, applies what they wrote, and replays ledgers.
 
 use crate::auth::{Caller, Head, Signed};
+use crate::bundle::{Bundle, Chance, Exchange, Request, Response};
 use crate::checkpoint::Checkpoint;
 use crate::difference::{Difference, Divergence, ReplayError, compare, shown};
 use crate::input::{Call, Input, MalformedRecord};
@@ -9,17 +10,39 @@ use crate::outside::{Outside, Recorded, Source, decode_oracles, encode_oracles};
 use crate::reading::Reading;
 use crate::records::Records;
 use crate::script::Script;
+use crate::service::BUNDLE;
 use crate::state::{Snapshot, State};
 use crate::{Fault, Service, maps};
-use ledger::{Hash, SignatureInfo, Transaction, WriteSet};
+use ledger::txid::FIRST_VIEW;
+use ledger::{Hash, LedgerSecret, SignatureInfo, Transaction, TxId, WriteSet};
 use sandbox::{Level, Sandbox};
+use std::sync::Arc;
 
 /// Where the console of the app goes: the number of the entry in the call log, the level, the line.
 pub type Console = Box<dyn FnMut(u64, Level, &str) + Send>;
 
 /// An app in the state that its ledger has led to.
 pub struct Machine {
-    script: Script,
+    app: App,
+}
+
+/// The kinds of app.
+enum App {
+    Script(Box<Script>),
+    Bundle(Box<Bundle>),
+}
+
+/// What a transaction ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ran {
+    /// Nothing: the first one, signatures, checkpoints.
+    Nothing,
+    /// A script's input.
+    Call(Box<Entry>),
+    /// A bundle's request, and what was answered.
+    Request(Box<(Request, Response)>),
+    /// A bundle's request that only the ledger secret shows, or that cannot be repeated without it. Its public writes were taken.
+    Sealed,
 }
 
 /// A transaction, read: what it ran and what came of it.
@@ -55,7 +78,21 @@ pub fn claims(writes: &WriteSet) -> Option<Hash> {
 impl Machine {
     /// An app before its first transaction. The state must be empty.
     pub fn new(sandbox: Sandbox, state: State, console: Console, outside: Box<dyn Outside>) -> Machine {
-        Machine { script: Script::new(sandbox, Records::new(state), console, outside) }
+        Machine { app: App::Script(Box::new(Script::new(sandbox, Records::new(state), console, outside))) }
+    }
+
+    /// A bundle before its first transaction. `secret` opens private tables; without it only what needs none can be executed.
+    pub fn bundle(
+        sandbox: &Sandbox,
+        state: State,
+        secret: Option<Arc<LedgerSecret>>,
+        outside: Box<dyn Outside>,
+    ) -> Result<Machine, Fault> {
+        let mut records = Records::new(state);
+        if let Some(secret) = secret {
+            records.open_with(secret);
+        }
+        Ok(Machine { app: App::Bundle(Box::new(Bundle::new(sandbox, records, outside)?)) })
     }
 
     /// An app as it was right after a checkpoint, which `records` have folded last.
@@ -66,7 +103,10 @@ impl Machine {
         console: Console,
         outside: Box<dyn Outside>,
     ) -> Result<Machine, Fault> {
-        Ok(Machine { script: Script::resume(sandbox, records, checkpoint, console, outside)? })
+        if records.is_bundle() {
+            return Ok(Machine { app: App::Bundle(Box::new(Bundle::resume(&sandbox, records, outside)?)) });
+        }
+        Ok(Machine { app: App::Script(Box::new(Script::resume(sandbox, records, checkpoint, console, outside)?)) })
     }
 
     /// What the ledger is a ledger of, once the first transaction was applied.
@@ -74,24 +114,67 @@ impl Machine {
         self.records().service()
     }
 
-    /// The app.
+    /// The script.
+    ///
+    /// # Panics
+    ///
+    /// If the app is a bundle.
     pub fn script(&self) -> &Script {
-        &self.script
+        match &self.app {
+            App::Script(script) => script,
+            App::Bundle(_) => panic!("a bundle is no script"),
+        }
     }
 
     /// The sandbox that it runs in.
     pub fn sandbox(&self) -> &Sandbox {
-        self.script.sandbox()
+        match &self.app {
+            App::Script(script) => script.sandbox(),
+            App::Bundle(bundle) => bundle.sandbox(),
+        }
     }
 
-    /// The app, to look into it.
+    /// The script, to look into it.
+    ///
+    /// # Panics
+    ///
+    /// If the app is a bundle.
     pub fn script_mut(&mut self) -> &mut Script {
-        &mut self.script
+        match &mut self.app {
+            App::Script(script) => script,
+            App::Bundle(_) => panic!("a bundle is no script"),
+        }
+    }
+
+    /// The bundle, if it is one.
+    pub fn as_bundle(&self) -> Option<&Bundle> {
+        match &self.app {
+            App::Script(_) => None,
+            App::Bundle(bundle) => Some(bundle),
+        }
+    }
+
+    /// The bundle, if it is one.
+    pub fn as_bundle_mut(&mut self) -> Option<&mut Bundle> {
+        match &mut self.app {
+            App::Script(_) => None,
+            App::Bundle(bundle) => Some(bundle),
+        }
     }
 
     /// What the ledger implies without the heap.
     pub fn records(&self) -> &Records {
-        self.script.records()
+        match &self.app {
+            App::Script(script) => script.records(),
+            App::Bundle(bundle) => bundle.records(),
+        }
+    }
+
+    fn records_mut(&mut self) -> &mut Records {
+        match &mut self.app {
+            App::Script(script) => script.records_mut(),
+            App::Bundle(bundle) => bundle.records_mut(),
+        }
     }
 
     /// How many entries the call log has: deployments, `init`, calls. The next one has this number.
@@ -101,83 +184,129 @@ impl Machine {
 
     /// The state, for readers on other threads.
     pub fn snapshot(&mut self) -> Snapshot {
-        self.script.records_mut().state_mut().snapshot()
+        self.records_mut().state_mut().snapshot()
     }
 
     /// The state, to flush it.
     pub fn state_mut(&mut self) -> &mut State {
-        self.script.records_mut().state_mut()
+        self.records_mut().state_mut()
     }
 
     /// Takes the first transaction: what the ledger is a ledger of.
     pub fn begin(&mut self, seqno: u64, service: Service) -> Result<WriteSet, Fault> {
-        let mut writes = WriteSet::new();
+        self.begin_with(TxId { view: FIRST_VIEW, seqno }, service, WriteSet::new())
+    }
+
+    /// The same, with what the operator of a bundle says at first of governance.
+    pub fn begin_with(&mut self, txid: TxId, service: Service, mut writes: WriteSet) -> Result<WriteSet, Fault> {
         service.write(&mut writes);
-        self.script.records_mut().apply(seqno, &writes, None)?;
+        match &mut self.app {
+            App::Script(script) => script.records_mut().apply(txid.seqno, &writes, None)?,
+            App::Bundle(bundle) => {
+                bundle.records_mut().apply_bundle(txid, &writes, None)?;
+                bundle.refresh()?;
+            }
+        }
         Ok(writes)
     }
 
     /// Takes a signature transaction.
     pub fn signed(&mut self, signature: &SignatureInfo) -> Result<(), Fault> {
-        self.script.records_mut().sign(&Head::from(signature))
+        self.records_mut().sign(&Head::from(signature))
     }
 
     /// Runs an input as transaction `seqno`: the one way in which anything ever happens. The state has the writes when this
     /// returns; the write set is for the ledger.
     pub fn execute(&mut self, seqno: u64, input: &Input) -> Result<(Outcome, WriteSet), Fault> {
-        self.script.sure(false);
+        self.script_mut().sure(false);
         self.execute_from(seqno, input, Source::Live)
     }
 
     pub(crate) fn execute_from(&mut self, seqno: u64, input: &Input, source: Source) -> Result<(Outcome, WriteSet), Fault> {
         let record = input.encode();
-        let outcome = self.script.execute(seqno, &record, input, source)?;
+        let outcome = self.script_mut().execute(seqno, &record, input, source)?;
         let entry = Entry { input: input.clone(), result: outcome.result.clone() };
         let writes = seal(record, &outcome);
-        self.script.records_mut().apply(seqno, &writes, Some(&entry))?;
+        self.records_mut().apply(seqno, &writes, Some(&entry))?;
         Ok((outcome, writes))
     }
 
-    /// Writes a checkpoint as transaction `seqno`: see [`crate::checkpoint`].
-    pub fn checkpoint(&mut self, seqno: u64) -> Result<WriteSet, Fault> {
+    /// Answers a request to a bundle, which becomes transaction `txid` if it leaves one: the one way in which anything ever
+    /// happens to a bundle. `public`: request and response are readable in the ledger.
+    ///
+    /// # Panics
+    ///
+    /// If the app is a script.
+    pub fn respond(&mut self, txid: TxId, request: &Request, chance: Chance, public: bool) -> Result<Exchange, Fault> {
+        let bundle = self.as_bundle_mut().expect("a script takes no requests");
+        let exchange = bundle.execute(txid, request, chance, public)?;
+        if let Some(sealed) = &exchange.sealed {
+            bundle.records_mut().apply_bundle(txid, &sealed.writes, Some(request.time_ms))?;
+        }
+        Ok(exchange)
+    }
+
+    /// Writes a checkpoint as transaction `txid`: see [`crate::checkpoint`].
+    pub fn checkpoint(&mut self, txid: TxId) -> Result<WriteSet, Fault> {
         let mut writes = WriteSet::new();
-        self.script.save(&mut writes)?;
-        self.script.records_mut().apply(seqno, &writes, None)?;
+        match &mut self.app {
+            App::Script(script) => {
+                script.save(&mut writes)?;
+                script.records_mut().apply(txid.seqno, &writes, None)?;
+            }
+            App::Bundle(bundle) => {
+                bundle.save(&mut writes);
+                bundle.records_mut().apply_bundle(txid, &writes, None)?;
+            }
+        }
         Ok(writes)
     }
 
     /// What readers need, if the code exports a method that only reads. After a deployment it is another.
     pub fn share(&mut self) -> Result<Option<Reading>, Fault> {
-        self.script.share()
+        self.script_mut().share()
     }
 
     /// Lets readers have the state as it is now. They can still have it while the next call runs.
     pub fn publish(&mut self) {
-        self.script.publish();
+        self.script_mut().publish();
     }
 
     /// Has checkpoints come more often than every [`crate::checkpoint::CHECKPOINT_TRANSACTIONS`].
     pub fn checkpoint_every(&mut self, transactions: u64) {
-        self.script.checkpoint_every(transactions);
+        match &mut self.app {
+            App::Script(script) => script.checkpoint_every(transactions),
+            App::Bundle(bundle) => bundle.checkpoint_every(transactions),
+        }
     }
 
     /// Whether a checkpoint is due before transaction `seqno`.
     pub fn wants_checkpoint(&self, seqno: u64) -> bool {
-        self.script.wants_checkpoint(seqno)
+        match &self.app {
+            App::Script(script) => script.wants_checkpoint(seqno),
+            App::Bundle(bundle) => bundle.wants_checkpoint(seqno),
+        }
     }
 
     /// Executes what a transaction says was executed, and compares. `Ok` says what it was. After an error the machine is of
     /// no further use.
-    pub fn replay(&mut self, transaction: &Transaction) -> Result<Option<Entry>, ReplayError> {
+    pub fn replay(&mut self, transaction: &Transaction) -> Result<Ran, ReplayError> {
         let txid = transaction.txid();
         let diverges = |difference| ReplayError::Divergence(Box::new(Divergence { txid, difference }));
         let recorded = transaction.public();
-        if !transaction.private().is_empty() {
-            return Err(diverges(Difference::Foreign("a private part")));
-        }
         if let Ok(Some(signature)) = SignatureInfo::read(transaction) {
             self.signed(&signature)?;
-            return Ok(None);
+            return Ok(Ran::Nothing);
+        }
+        if let App::Bundle(bundle) = &mut self.app
+            && transaction.public().get(maps::GLASSBOX, maps::CHECKPOINT_KEY).is_none()
+            && transaction.public().get(maps::GLASSBOX, maps::SERVICE_KEY).is_none()
+            && bundle.records().service().is_some()
+        {
+            return crate::bundle::replay::replay(bundle, transaction);
+        }
+        if !transaction.private().is_empty() {
+            return Err(diverges(Difference::Foreign("a private part")));
         }
         if transaction.claims_digest() != claims(recorded).unwrap_or_default() {
             return Err(diverges(Difference::Claims));
@@ -187,32 +316,38 @@ impl Machine {
                 return Err(diverges(Difference::Order("the service record stands in the first transaction only")));
             }
             let service = Service::decode(record).map_err(|error| diverges(error.into()))?;
-            let writes = self.begin(txid.seqno, service)?;
+            // What a bundle's operator says of governance at first is taken as it is.
+            let mut given = WriteSet::new();
+            if service.kind == BUNDLE {
+                given.maps = recorded.maps.clone();
+                given.maps.retain(|name, _| name.starts_with("public:ccf.gov."));
+            }
+            let writes = self.begin_with(txid, service, given)?;
             compare("the service", recorded, &writes).map_err(diverges)?;
-            return Ok(None);
+            return Ok(Ran::Nothing);
         }
         if self.service().is_none() {
             return Err(diverges(Difference::Order("the first transaction does not say what the ledger is a ledger of")));
         }
         if let Some(record) = recorded.get(maps::GLASSBOX, maps::CHECKPOINT_KEY) {
             Checkpoint::decode(record).map_err(|error| diverges(error.into()))?;
-            let writes = self.checkpoint(txid.seqno)?;
+            let writes = self.checkpoint(txid)?;
             compare("the checkpoint", recorded, &writes).map_err(diverges)?;
-            return Ok(None);
+            return Ok(Ran::Nothing);
         }
         let Some(entry) = Entry::read(recorded).map_err(|error| diverges(error.into()))? else {
             compare("the transaction", recorded, &WriteSet::new()).map_err(diverges)?;
-            self.script.records_mut().apply(txid.seqno, &WriteSet::new(), None)?;
-            return Ok(None);
+            self.records_mut().apply(txid.seqno, &WriteSet::new(), None)?;
+            return Ok(Ran::Nothing);
         };
         let source = self.recorded(recorded).map_err(diverges)?;
         self.admissible(&entry.input)?.map_err(diverges)?;
-        self.script.sure(entry.result.is_ok() && !matches!(entry.input, Input::Deploy { .. }));
+        self.script_mut().sure(entry.result.is_ok() && !matches!(entry.input, Input::Deploy { .. }));
         let executed = self.execute_from(txid.seqno, &entry.input, source);
-        if let Some(difference) = self.script.take_problem() {
+        if let Some(difference) = self.script_mut().take_problem() {
             return Err(diverges(difference));
         }
-        if self.script.is_broken() {
+        if self.script().is_broken() {
             return Err(diverges(Difference::Failed { what: what(&entry.input) }));
         }
         let (outcome, writes) = executed?;
@@ -224,7 +359,7 @@ impl Machine {
             }));
         }
         compare(&what(&entry.input), recorded, &writes).map_err(diverges)?;
-        Ok(Some(entry))
+        Ok(Ran::Call(Box::new(entry)))
     }
 
     /// What the ledger says came from outside.

@@ -13,6 +13,9 @@ pub trait Outside: Send {
     /// The chance key's signature over the last signed root: what the seeds of the calls after it come from.
     fn chance(&mut self, head: Option<&Head>) -> [u8; CHANCE_BYTES];
 
+    /// 32 bytes that nobody can know: the seed of a bundle's request.
+    fn entropy(&mut self) -> [u8; 32];
+
     /// The world for the function of an oracle, which entry `number` of the call log asks.
     fn world(&mut self, number: u64) -> Box<dyn World>;
 }
@@ -24,6 +27,10 @@ pub struct Nobody;
 impl Outside for Nobody {
     fn chance(&mut self, _: Option<&Head>) -> [u8; CHANCE_BYTES] {
         [0; CHANCE_BYTES]
+    }
+
+    fn entropy(&mut self) -> [u8; 32] {
+        [0; 32]
     }
 
     fn world(&mut self, _: u64) -> Box<dyn World> {

@@ -11,10 +11,11 @@ use crate::checkpoint::Checkpoint;
 use crate::input::{Call, Input};
 use crate::machine::Entry;
 use crate::script::archive::changes;
+use crate::service::BUNDLE;
 use crate::state::{self, Snapshot, State};
-use crate::{Service, maps};
+use crate::{Service, bundle, maps};
 use ledger::chance::CHANCE_BYTES;
-use ledger::{Hash, MapWrites, SignatureInfo, Transaction, WriteSet};
+use ledger::{Hash, LedgerSecret, MapWrites, SignatureInfo, Transaction, TxId, WriteSet};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -29,6 +30,10 @@ pub struct Records {
     chance: Option<[u8; CHANCE_BYTES]>,
     checkpoint: u64,
     saved_entries: u64,
+    /// The last view, for bundles.
+    view: u64,
+    /// Opens private tables.
+    secret: Option<Arc<LedgerSecret>>,
 }
 
 /// Records as they were at one transaction, for readers on other threads.
@@ -38,6 +43,7 @@ pub struct View {
     entries: u64,
     version: u64,
     time_ms: u64,
+    head: Option<Head>,
 }
 
 impl View {
@@ -50,19 +56,20 @@ impl View {
 impl Records {
     /// The records as they are now, for other threads.
     pub fn view(&mut self) -> View {
-        let Records { service, entries, version, time_ms, .. } = self;
-        let (service, entries, version, time_ms) = (service.clone(), *entries, *version, *time_ms);
-        View { snapshot: self.state.snapshot(), service, entries, version, time_ms }
+        let Records { service, entries, version, time_ms, head, .. } = self;
+        let (service, entries, version, time_ms, head) = (service.clone(), *entries, *version, *time_ms, *head);
+        View { snapshot: self.state.snapshot(), service, entries, version, time_ms, head }
     }
 
     /// Records that begin as a view.
     pub(crate) fn of(view: &View) -> Records {
-        let View { snapshot, service, entries, version, time_ms } = view;
+        let View { snapshot, service, entries, version, time_ms, head } = view;
         Records {
             service: service.clone(),
             entries: *entries,
             version: *version,
             time_ms: *time_ms,
+            head: *head,
             ..Records::new(State::fork(snapshot))
         }
     }
@@ -79,6 +86,8 @@ impl Records {
             chance: None,
             checkpoint: 0,
             saved_entries: 0,
+            view: 0,
+            secret: None,
         }
     }
 
@@ -88,6 +97,8 @@ impl Records {
         let service = row.and_then(|row| Service::decode(row.value()).ok());
         let service = service.ok_or_else(|| state::StateError::Unusable("it does not say what it is a state of".into()))?;
         let checkpoint_seqno = state.applied();
+        let last_view = state.keys(maps::VIEWS, Bound::Unbounded, Bound::Unbounded)?.last().transpose()?;
+        let view = last_view.and_then(|view| view.as_ref().try_into().ok()).map_or(0, u64::from_be_bytes);
         Ok(Records {
             state,
             service: Some(Arc::new(service)),
@@ -98,6 +109,8 @@ impl Records {
             chance: None,
             checkpoint: checkpoint_seqno,
             saved_entries: checkpoint.entries,
+            view,
+            secret: None,
         })
     }
 
@@ -108,6 +121,21 @@ impl Records {
             Ok(checkpoint) if row.seqno() == state.applied() => Ok(Some((Records::resume(state, &checkpoint)?, checkpoint))),
             _ => Ok(None),
         }
+    }
+
+    /// From now on private tables are read, too.
+    pub fn open_with(&mut self, secret: Arc<LedgerSecret>) {
+        self.secret = Some(secret);
+    }
+
+    /// What opens private tables, if it is there.
+    pub fn secret(&self) -> Option<&Arc<LedgerSecret>> {
+        self.secret.as_ref()
+    }
+
+    /// Whether this is a bundle's.
+    pub fn is_bundle(&self) -> bool {
+        self.service().is_some_and(|service| service.kind == BUNDLE)
     }
 
     /// The state.
@@ -167,6 +195,10 @@ impl Records {
             return self.sign(&Head::from(&signature));
         }
         let writes = transaction.public();
+        let service = writes.get(maps::GLASSBOX, maps::SERVICE_KEY).and_then(|record| Service::decode(record).ok());
+        if self.is_bundle() || service.is_some_and(|service| service.kind == BUNDLE) {
+            return self.fold_bundle(transaction);
+        }
         let needed = writes.get(maps::GLASSBOX, maps::CALL_KEY).is_some_and(follows_from_it);
         // A record that cannot be read is found by the replay of its stretch.
         let entry = if needed { Entry::read(writes).ok().flatten() } else { None };
@@ -230,11 +262,67 @@ impl Records {
         Ok(())
     }
 
+    /// All writes of a transaction: private ones, too, if the secret is there.
+    pub fn writes(&self, transaction: &Transaction) -> Result<WriteSet, crate::Fault> {
+        let mut writes = transaction.public().clone();
+        if let (Some(secret), false) = (&self.secret, transaction.private().is_empty()) {
+            let private = transaction.decrypt(secret).map_err(|error| crate::Fault::Checkpoint(error.to_string()))?;
+            writes.maps.extend(private.maps);
+        }
+        Ok(writes)
+    }
+
+    fn fold_bundle(&mut self, transaction: &Transaction) -> Result<(), crate::Fault> {
+        let writes = self.writes(transaction)?;
+        let time_ms =
+            bundle::record_of(&writes).and_then(|record| bundle::Request::decode(record).ok()).map(|request| request.time_ms);
+        self.apply_bundle(transaction.txid(), &writes, time_ms)
+    }
+
+    /// Takes the writes of a bundle's transaction: all of its tables, and what is derived.
+    pub(crate) fn apply_bundle(&mut self, txid: TxId, writes: &WriteSet, time_ms: Option<u64>) -> Result<(), crate::Fault> {
+        let own = |key| writes.get(maps::GLASSBOX, key);
+        let (service, checkpoint, image) = (own(maps::SERVICE_KEY), own(maps::CHECKPOINT_KEY), own(maps::IMAGE_KEY));
+        let view = self.begins(txid);
+        let all = writes
+            .maps
+            .iter()
+            .filter(|(name, _)| !bundle::is_own(name))
+            .flat_map(|(name, map)| rows(name, map))
+            .chain(view.iter().map(|(view, first)| (maps::VIEWS, view.as_slice(), Some(first.as_slice()))))
+            .chain(image.iter().map(|record| (maps::APP, maps::IMAGE_KEY, Some(*record))))
+            .chain(checkpoint.iter().map(|record| (maps::APP, maps::CHECKPOINT_KEY, Some(*record))))
+            .chain(service.iter().map(|record| (maps::APP, maps::SERVICE_KEY, Some(*record))));
+        self.state.apply(txid.seqno, all)?;
+        self.view = txid.view;
+        self.entries += u64::from(bundle::record_of(writes).is_some());
+        self.time_ms = self.time_ms.max(time_ms.unwrap_or_default());
+        if let Some(service) = service.and_then(|record| Service::decode(record).ok()) {
+            self.service = Some(Arc::new(service));
+        }
+        if let Some(record) = checkpoint {
+            if let Ok(checkpoint) = Checkpoint::decode(record) {
+                (self.entries, self.time_ms) = (checkpoint.entries, checkpoint.time_ms);
+            }
+            self.checkpoint = txid.seqno;
+            self.saved_entries = self.entries;
+        }
+        Ok(())
+    }
+
+    /// The row of a view that begins with this transaction.
+    fn begins(&self, txid: TxId) -> Option<([u8; 8], [u8; 8])> {
+        (txid.view != self.view).then(|| (txid.view.to_be_bytes(), txid.seqno.to_be_bytes()))
+    }
+
     /// Takes a signature transaction.
     pub(crate) fn sign(&mut self, head: &Head) -> Result<(), crate::Fault> {
         let (seqno, row) = (head.txid.seqno.to_be_bytes(), head.encode());
         let write = (maps::SIGNATURES, seqno.as_slice(), Some(row.as_slice()));
-        self.state.apply(head.txid.seqno, std::iter::once(write))?;
+        let view = self.begins(head.txid).filter(|_| self.is_bundle());
+        let view = view.iter().map(|(view, first)| (maps::VIEWS, view.as_slice(), Some(first.as_slice())));
+        self.state.apply(head.txid.seqno, std::iter::once(write).chain(view))?;
+        self.view = head.txid.view;
         self.head = Some(*head);
         self.chance = None;
         Ok(())

@@ -153,7 +153,7 @@ impl Rehearsal {
             return Ok(());
         }
         if recorded.get(maps::GLASSBOX, maps::CHECKPOINT_KEY).is_some_and(|record| Checkpoint::decode(record).is_ok()) {
-            self.machine.checkpoint(txid.seqno)?;
+            self.machine.checkpoint(txid)?;
             return Ok(());
         }
         let entry = Entry::read(recorded).map_err(|error| RehearsalError::Malformed { txid, error })?;

@@ -9,13 +9,18 @@ use serde::{Deserialize, Serialize};
 /// The version of the records that this crate writes.
 pub const FORMAT: u32 = 2;
 
+/// A file of functions.
+pub const SCRIPT: &str = "script";
+/// Endpoints over tables, under governance.
+pub const BUNDLE: &str = "bundle";
+
 /// An app and its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Service {
     /// [`FORMAT`].
     pub format: u32,
-    /// Which kind of app: `script`.
+    /// Which kind of app: [`SCRIPT`] or [`BUNDLE`].
     pub kind: String,
     /// For people.
     pub title: String,
@@ -42,9 +47,12 @@ impl Service {
         strict("service record", bytes, Ok, Service::encode)
     }
 
-    /// Adds what the first transaction says about the app: the record, and `/dat.json`, with which every archive begins.
+    /// Adds what the first transaction says about the app: the record, and for a script `/dat.json`, with which every archive begins.
     pub fn write(&self, writes: &mut WriteSet) {
         writes.put(maps::GLASSBOX, maps::SERVICE_KEY, self.encode());
+        if self.kind == BUNDLE {
+            return;
+        }
         writes.put(maps::FILES, archive::MANIFEST_PATH, archive::manifest(&self.files, &self.title));
     }
 

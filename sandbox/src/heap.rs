@@ -13,7 +13,8 @@
 //!
 //! # Invariants
 //!
-//! - The memfd is written by `fold` alone, and never while a piece of work runs.
+//! - The memfd is written by `fold` alone, and never while a piece of work runs. When the heap is *frozen*, it is not written
+//!   any more: other realms map it too, and each of them is put back to it after every piece of work.
 //! - `hot` lists, in order, every page of the image range that is private to this mapping.
 
 use crate::host::Fault;
@@ -22,6 +23,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 /// Bytes of a page: the unit in which heaps are copied and saved.
 pub const PAGE_BYTES: usize = 4096;
@@ -36,11 +38,31 @@ const FOLDS_PER_SWEEP: u32 = 16;
 /// A set this large is folded at once.
 const MAX_HOT_PAGES: usize = 512;
 
+/// A heap that many realms begin with. Clones are of the same.
+#[derive(Clone, Debug)]
+pub struct Image {
+    file: Arc<File>,
+    len: usize,
+}
+
+impl Image {
+    /// Bytes of the heap.
+    pub fn len_bytes(&self) -> usize {
+        self.len
+    }
+
+    pub(crate) fn read(&self, into: &mut [u8]) -> Result<(), Fault> {
+        self.file.read_exact_at(into, 0).map_err(|e| Fault(format!("heap image: {e}")))
+    }
+}
+
 pub(crate) struct Heap {
     base: *mut u8,
     /// Bytes that the image covers, a multiple of the page size.
     len: usize,
-    image: File,
+    image: Arc<File>,
+    /// Every piece of work begins with the image as it is, which others have too.
+    frozen: bool,
     hot: Vec<u32>,
     undo: Vec<u8>,
     /// Pages copied aside since the last fold.
@@ -96,10 +118,17 @@ impl Heap {
         }
         // SAFETY: we own this new descriptor.
         let image = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        let mut heap = Heap {
+        let mut heap = Heap::over(base, Arc::new(image));
+        heap.extend(len)?;
+        Ok(heap)
+    }
+
+    fn over(base: *mut u8, image: Arc<File>) -> Heap {
+        Heap {
             base,
             len: 0,
             image,
+            frozen: false,
             hot: Vec::new(),
             undo: Vec::new(),
             copied: 0,
@@ -113,9 +142,57 @@ impl Heap {
             ready: false,
             pagemap: File::open("/proc/self/pagemap").ok(),
             entries: Vec::new(),
-        };
-        heap.extend(len)?;
+        }
+    }
+
+    /// Maps an image that others have too: [`Heap::freeze`].
+    ///
+    /// # Safety
+    ///
+    /// As [`Heap::adopt`]; what the memory holds is gone.
+    pub unsafe fn adopt_image(base: *mut u8, image: &Image) -> Result<Heap, Fault> {
+        let mut heap = Heap::over(base, image.file.clone());
+        heap.len = image.len;
+        heap.frozen = true;
+        heap.map(image.len)?;
         Ok(heap)
+    }
+
+    /// The heap as it is becomes an image that never changes any more. Every piece of work ends with [`Heap::thaw`].
+    pub fn freeze(&mut self) -> Result<Image, Fault> {
+        self.sweep()?;
+        self.frozen = true;
+        self.undo.clear();
+        Ok(Image { file: self.image.clone(), len: self.len })
+    }
+
+    /// The image of a frozen heap.
+    pub fn image(&self) -> Image {
+        Image { file: self.image.clone(), len: self.len }
+    }
+
+    /// Puts a frozen heap back to its image. The memory must not have grown since.
+    pub fn thaw(&mut self) -> Result<(), Fault> {
+        if minor_faults() != self.faults {
+            let private = self.private_pages()?;
+            if private != self.hot {
+                let (kept, dropped) = private.split_at(private.len().min(MAX_HOT_PAGES));
+                for &index in dropped {
+                    self.drop_pages(index as usize * PAGE_BYTES, PAGE_BYTES)?;
+                }
+                self.undo.resize(kept.len() * PAGE_BYTES, 0);
+                for (slot, &index) in self.undo.chunks_exact_mut(PAGE_BYTES).zip(kept) {
+                    let read = self.image.read_exact_at(slot, index as u64 * PAGE_BYTES as u64);
+                    read.map_err(|e| Fault(format!("heap image: {e}")))?;
+                }
+                self.hot = kept.to_vec();
+            }
+        }
+        for (saved, &index) in self.undo.chunks_exact(PAGE_BYTES).zip(&self.hot) {
+            // SAFETY: a page of our vector and a page of the mapping; they cannot overlap.
+            unsafe { std::ptr::copy_nonoverlapping(saved.as_ptr(), self.page(index), PAGE_BYTES) };
+        }
+        Ok(())
     }
 
     /// Bytes of the image.
@@ -132,7 +209,7 @@ impl Heap {
     /// Remembers the heap as it is.
     pub fn begin(&mut self) {
         self.faults = minor_faults();
-        if self.sure || std::mem::take(&mut self.ready) {
+        if self.frozen || self.sure || std::mem::take(&mut self.ready) {
             return;
         }
         self.copy_aside();
@@ -297,6 +374,11 @@ impl Heap {
         self.copied = 0;
         self.folds = 0;
         self.folded.clear();
+        self.map(len)
+    }
+
+    /// Maps the first `len` bytes of the image.
+    fn map(&mut self, len: usize) -> Result<(), Fault> {
         // SAFETY: replaces the owner's own mapping, at its place and within its length, by one with equal content.
         let mapped = unsafe {
             libc::mmap(

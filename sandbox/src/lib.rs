@@ -12,13 +12,15 @@
 //! - Limits are counted in instructions and bytes, never in time.
 //! - This crate knows no ledger, no network, no file.
 
+mod bundle;
 mod heap;
 mod host;
 mod oracle;
 mod realm;
 mod share;
 
-pub use heap::PAGE_BYTES;
+pub use bundle::Exchange;
+pub use heap::{Image, PAGE_BYTES};
 pub use host::{Answer, Consult, Fault, Host, Level, OracleAnswer, World};
 pub use oracle::{MAX_ORACLE_BYTES, encode as encode_oracle_answer};
 pub use realm::{Failure, Limits, Outcome, Realm, Replica, Sandbox};

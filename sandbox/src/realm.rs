@@ -5,7 +5,7 @@ use crate::host::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use crate::oracle;
 use crate::share::{Attachment, SharedHeap};
 use sha2::{Digest, Sha256};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use wasmtime::{AsContext, Engine, Global, Instance, Linker, Memory, Module, Store, Trap, TypedFunc, Val};
 
 include!("config.rs");
@@ -16,6 +16,8 @@ pub struct Sandbox {
     engine: Engine,
     module: Module,
     base: Arc<[u8]>,
+    /// The same of a bundle's realm, once one was needed.
+    bundles: Arc<OnceLock<Arc<[u8]>>>,
 }
 
 /// Bounds of a realm and of one piece of work in it.
@@ -70,9 +72,18 @@ pub enum Outcome {
     Failure(Failure),
     /// The source does not parse; nothing ran.
     Refused(Failure),
+    /// What a bundle's handler answers.
+    Reply {
+        /// JSON: `{"status":…,"headers":{…},"apply":true|false|null,"claims":"hex"|null,"metrics":true|false}`
+        head: String,
+        /// The body.
+        body: Vec<u8>,
+    },
+    /// There is no such handler, or what it returned is no response.
+    Invalid(String),
 }
 
-struct Slot<H> {
+pub(crate) struct Slot<H> {
     /// Gone only while a realm is made anew.
     host: Option<H>,
     now_us: f64,
@@ -87,8 +98,8 @@ struct Slot<H> {
     sandbox: Option<Sandbox>,
 }
 
-struct Exports {
-    memory: Memory,
+pub(crate) struct Exports {
+    pub memory: Memory,
     stack_pointer: Global,
     buffer: TypedFunc<u32, u32>,
     load: TypedFunc<(), u64>,
@@ -97,18 +108,21 @@ struct Exports {
     connect: TypedFunc<(), u64>,
     oracle: TypedFunc<(), u64>,
     peek: TypedFunc<(), u64>,
+    pub modules: TypedFunc<(), u64>,
+    pub respond: TypedFunc<(), u64>,
+    pub invoke: TypedFunc<(), u64>,
     trace: TypedFunc<(), ()>,
     limit: TypedFunc<(u32, u32), ()>,
 }
 
 /// One JavaScript realm and the host it talks to.
 pub struct Realm<H: Host> {
-    sandbox: Sandbox,
-    limits: Limits,
+    pub(crate) sandbox: Sandbox,
+    pub(crate) limits: Limits,
     // Before the store: the heap must not outlive the memory that it maps.
-    heap: Heap,
-    store: Store<Slot<H>>,
-    exports: Exports,
+    pub(crate) heap: Heap,
+    pub(crate) store: Store<Slot<H>>,
+    pub(crate) exports: Exports,
     stack_base: i32,
     used: u64,
 }
@@ -142,12 +156,20 @@ impl Sandbox {
         let code = include_bytes!(concat!(env!("OUT_DIR"), "/guest.cwasm"));
         // SAFETY: these bytes were made by the same version of wasmtime from our module when this crate was built.
         let module = unsafe { Module::deserialize(&engine, code) }.map_err(error)?;
-        let (mut store, instance) = instantiate(&engine, &module, Nobody, None).map_err(error)?;
-        store.set_fuel(u64::MAX).map_err(error)?;
-        instance.get_typed_func::<(), ()>(&mut store, "boot").map_err(error)?.call(&mut store, ()).map_err(error)?;
-        let memory = instance.get_memory(&mut store, "memory").expect("the guest exports its memory");
-        let base = memory.data(&store).into();
-        Ok(Sandbox { engine, module, base })
+        let base = boot(&engine, &module, "boot")?;
+        Ok(Sandbox { engine, module, base, bundles: Arc::default() })
+    }
+
+    /// The same for bundles, whose realms are others.
+    pub fn bundles(&self) -> Result<Sandbox, Fault> {
+        let base = match self.bundles.get() {
+            Some(base) => base.clone(),
+            None => {
+                let base = boot(&self.engine, &self.module, "boot_bundle")?;
+                self.bundles.get_or_init(|| base).clone()
+            }
+        };
+        Ok(Sandbox { base, ..self.clone() })
     }
 
     /// A page of the heap of a realm that has just booted; zeros behind its end.
@@ -162,6 +184,16 @@ impl Sandbox {
         let most = limits.heap_bytes as usize + HEADROOM_BYTES;
         (self.base.len()..=most).contains(&len) && len.is_multiple_of(64 << 10)
     }
+}
+
+/// The heap of a realm that has just booted.
+fn boot(engine: &Engine, module: &Module, entry: &str) -> Result<Arc<[u8]>, Fault> {
+    let error = |e: wasmtime::Error| Fault(format!("a realm does not boot: {e:#}"));
+    let (mut store, instance) = instantiate(engine, module, Nobody, None).map_err(error)?;
+    store.set_fuel(u64::MAX).map_err(error)?;
+    instance.get_typed_func::<(), ()>(&mut store, entry).map_err(error)?.call(&mut store, ()).map_err(error)?;
+    let memory = instance.get_memory(&mut store, "memory").expect("the guest exports its memory");
+    Ok(memory.data(&store).into())
 }
 
 fn instantiate<H: Host>(
@@ -402,13 +434,35 @@ impl<H: Host> Realm<H> {
     }
 
     /// Instantiates the guest, lets `fill` write `len` bytes of heap into it, and adopts that.
-    fn with_heap(sandbox: Sandbox, limits: Limits, host: H, len: usize, fill: impl FnOnce(&mut [u8])) -> Result<Realm<H>, Fault> {
+    pub(crate) fn with_heap(
+        sandbox: Sandbox,
+        limits: Limits,
+        host: H,
+        len: usize,
+        fill: impl FnOnce(&mut [u8]),
+    ) -> Result<Realm<H>, Fault> {
+        Realm::with(sandbox, limits, host, len, |memory, store| {
+            fill(&mut memory.data_mut(&mut *store)[..len]);
+            // SAFETY: the memory of this store, which the realm owns and drops after the heap; it is a `Reservation`, never
+            // moves, and only `work` below touches it, through `&mut self`.
+            unsafe { Heap::adopt(memory.data_ptr(&*store), memory.data_size(&*store)) }
+        })
+    }
+
+    /// Instantiates the guest with a memory of `len` bytes, and lets `adopt` fill and adopt it.
+    pub(crate) fn with(
+        sandbox: Sandbox,
+        limits: Limits,
+        host: H,
+        len: usize,
+        adopt: impl FnOnce(Memory, &mut Store<Slot<H>>) -> Result<Heap, Fault>,
+    ) -> Result<Realm<H>, Fault> {
         let error = |e: wasmtime::Error| Fault(format!("the sandbox does not start: {e:#}"));
         let (mut store, instance) = instantiate(&sandbox.engine, &sandbox.module, host, Some(sandbox.clone())).map_err(error)?;
         let memory = store.data().memory.expect("set by instantiate");
         let missing = len.saturating_sub(memory.data_size(&store));
         memory.grow(&mut store, missing.div_ceil(64 << 10) as u64).map_err(error)?;
-        fill(&mut memory.data_mut(&mut store)[..len]);
+        let heap = adopt(memory, &mut store)?;
         let stack_pointer = instance.get_global(&mut store, "__stack_pointer").expect("the guest exports it");
         let stack_base = stack_pointer.get(&mut store).unwrap_i32();
         let exports = Exports {
@@ -421,12 +475,12 @@ impl<H: Host> Realm<H> {
             connect: instance.get_typed_func(&mut store, "connect").map_err(error)?,
             oracle: instance.get_typed_func(&mut store, "oracle").map_err(error)?,
             peek: instance.get_typed_func(&mut store, "peek").map_err(error)?,
+            modules: instance.get_typed_func(&mut store, "modules").map_err(error)?,
+            respond: instance.get_typed_func(&mut store, "respond").map_err(error)?,
+            invoke: instance.get_typed_func(&mut store, "invoke").map_err(error)?,
             trace: instance.get_typed_func(&mut store, "trace").map_err(error)?,
             limit: instance.get_typed_func(&mut store, "limit").map_err(error)?,
         };
-        // SAFETY: the memory of this store, which the realm owns and drops after the heap; it is a `Reservation`, never
-        // moves, and only `work` below touches it, through `&mut self`.
-        let heap = unsafe { Heap::adopt(memory.data_ptr(&store), memory.data_size(&store)) }?;
         Ok(Realm { sandbox, limits, heap, store, exports, stack_base, used: 0 })
     }
 
@@ -457,18 +511,20 @@ impl<H: Host> Realm<H> {
 
     /// Evaluates a script or an ES module. The value is a JSON array of the method names.
     pub fn load(&mut self, name: &str, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
-        self.work(&[name, source], now_ms, |exports, store| exports.load.call(store, ()))
+        self.work(&[name.as_bytes(), source.as_bytes()], now_ms, |exports, store| exports.load.call(store, ()))
     }
 
     /// Calls an exported method. `args` is a JSON array, `caller` any JSON: `System.caller.id`.
     pub fn call(&mut self, method: &str, args: &str, caller: &str, now_ms: u64) -> Result<Outcome, Fault> {
-        self.work(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, ()))
+        self.work(&[method.as_bytes(), args.as_bytes(), caller.as_bytes()], now_ms, |exports, store| exports.call.call(store, ()))
     }
 
     /// Calls an exported method and puts everything back, whatever comes of it.
     pub fn look(&mut self, method: &str, args: &str, caller: &str, now_ms: u64) -> Result<Outcome, Fault> {
         self.heap.sure = false;
-        let outcome = self.run(&[method, args, caller], now_ms, |exports, store| exports.call.call(store, ()))?;
+        let outcome = self.run(&[method.as_bytes(), args.as_bytes(), caller.as_bytes()], now_ms, |exports, store| {
+            exports.call.call(store, ())
+        })?;
         self.rollback()?;
         Ok(outcome)
     }
@@ -481,7 +537,7 @@ impl<H: Host> Realm<H> {
 
     /// A top-level variable or an export of the script, by its name, as JSON.
     pub fn peek(&mut self, name: &str, now_ms: u64) -> Result<Outcome, Fault> {
-        self.work(&[name], now_ms, |exports, store| exports.peek.call(store, ()))
+        self.work(&[name.as_bytes()], now_ms, |exports, store| exports.peek.call(store, ()))
     }
 
     /// Lets readers on other threads follow the heap of this realm, each in a [`Replica`].
@@ -529,12 +585,12 @@ impl<H: Host> Realm<H> {
 
     /// Evaluates a line of a REPL.
     pub fn eval(&mut self, source: &str, now_ms: u64) -> Result<Outcome, Fault> {
-        self.work(&[source], now_ms, |exports, store| exports.eval.call(store, ()))
+        self.work(&[source.as_bytes()], now_ms, |exports, store| exports.eval.call(store, ()))
     }
 
     /// Makes this a REPL's realm, with a global `client` that has `methods` (a JSON array of names).
     pub fn connect(&mut self, methods: &str) -> Result<Outcome, Fault> {
-        self.work(&[methods], 0, |exports, store| exports.connect.call(store, ()))
+        self.work(&[methods.as_bytes()], 0, |exports, store| exports.connect.call(store, ()))
     }
 
     /// SHA-256 over the length and the pages of the heap: equal for equal histories, everywhere.
@@ -550,9 +606,9 @@ impl<H: Host> Realm<H> {
         self.heap.len()
     }
 
-    fn work(
+    pub(crate) fn work(
         &mut self,
-        fields: &[&str],
+        fields: &[&[u8]],
         now_ms: u64,
         run: impl FnOnce(&Exports, &mut Store<Slot<H>>) -> wasmtime::Result<u64>,
     ) -> Result<Outcome, Fault> {
@@ -565,9 +621,9 @@ impl<H: Host> Realm<H> {
         Ok(outcome)
     }
 
-    fn run(
+    pub(crate) fn run(
         &mut self,
-        fields: &[&str],
+        fields: &[&[u8]],
         now_ms: u64,
         run: impl FnOnce(&Exports, &mut Store<Slot<H>>) -> wasmtime::Result<u64>,
     ) -> Result<Outcome, Fault> {
@@ -592,15 +648,18 @@ impl<H: Host> Realm<H> {
         Ok(outcome)
     }
 
+    /// A trap leaves the stack pointer where it was.
+    pub(crate) fn reset_stack(&mut self) -> Result<(), Fault> {
+        let set = self.exports.stack_pointer.set(&mut self.store, Val::I32(self.stack_base));
+        set.map_err(|e| Fault(format!("stack pointer: {e:#}")))
+    }
+
     fn rollback(&mut self) -> Result<(), Fault> {
         if self.heap.sure {
             return Err(Fault("a piece of work failed that was known to succeed".into()));
         }
         if self.exports.memory.data_size(&self.store) == self.heap.len() {
-            self.exports
-                .stack_pointer
-                .set(&mut self.store, Val::I32(self.stack_base))
-                .map_err(|e| Fault(format!("stack pointer: {e:#}")))?;
+            self.reset_stack()?;
             return self.heap.rollback();
         }
         // A memory cannot shrink. So that a failed call leaves no trace, not even there, the instance is made anew.
@@ -668,7 +727,7 @@ impl<H: Host> Replica<H> {
     }
 }
 
-fn write_request<H: Host>(exports: &Exports, store: &mut Store<Slot<H>>, fields: &[&str]) -> wasmtime::Result<()> {
+fn write_request<H: Host>(exports: &Exports, store: &mut Store<Slot<H>>, fields: &[&[u8]]) -> wasmtime::Result<()> {
     let len: usize = fields.iter().map(|field| 4 + field.len()).sum();
     let ptr = exports.buffer.call(&mut *store, u32::try_from(len)?)? as usize;
     let bytes = exports.memory.data_mut(store);
@@ -677,7 +736,7 @@ fn write_request<H: Host>(exports: &Exports, store: &mut Store<Slot<H>>, fields:
         let (head, rest) = room.split_at_mut(4);
         head.copy_from_slice(&(field.len() as u32).to_le_bytes());
         let (body, rest) = rest.split_at_mut(field.len());
-        body.copy_from_slice(field.as_bytes());
+        body.copy_from_slice(field);
         room = rest;
     }
     Ok(())
@@ -688,17 +747,20 @@ fn read_outcome(memory: &[u8], reply: u64) -> Result<Outcome, Fault> {
     let (ptr, len) = ((reply >> 32) as usize, reply as u32 as usize);
     let reply = memory.get(ptr..).and_then(|rest| rest.get(..len)).ok_or_else(malformed)?;
     let (tag, mut rest) = reply.split_first().ok_or_else(malformed)?;
-    let mut field = || {
+    let mut bytes = || {
         let (len, bytes) = rest.split_first_chunk::<4>().ok_or_else(malformed)?;
         let (field, after) = bytes.split_at_checked(u32::from_le_bytes(*len) as usize).ok_or_else(malformed)?;
         rest = after;
-        String::from_utf8(field.to_vec()).map_err(|_| malformed())
+        Ok(field.to_vec())
     };
+    let mut field = || String::from_utf8(bytes()?).map_err(|_| malformed());
     Ok(match tag {
         0 => Outcome::Value(field()?),
         1 => Outcome::Nothing,
         2 => Outcome::Failure(Failure { name: field()?, message: field()?, stack: field()? }),
         3 => Outcome::Refused(Failure { name: field()?, message: field()?, stack: field()? }),
+        4 => Outcome::Reply { head: field()?, body: bytes()? },
+        5 => Outcome::Invalid(field()?),
         _ => return Err(malformed()),
     })
 }

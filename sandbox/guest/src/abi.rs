@@ -13,6 +13,10 @@ pub enum Outcome {
     Failure { name: String, message: String, stack: String },
     /// The source does not parse: nothing ran.
     Refused { name: String, message: String, stack: String },
+    /// What a bundle's handler answers: a head, JSON, and a body.
+    Reply { head: String, body: Vec<u8> },
+    /// What a bundle's handler returned is no response, or there is no such handler.
+    Invalid(String),
 }
 
 impl Outcome {
@@ -29,6 +33,15 @@ impl Outcome {
                 field(out, name.as_bytes());
                 field(out, message.as_bytes());
                 field(out, stack.as_bytes());
+            }
+            Outcome::Reply { head, body } => {
+                out.push(4);
+                field(out, head.as_bytes());
+                field(out, body);
+            }
+            Outcome::Invalid(message) => {
+                out.push(5);
+                field(out, message.as_bytes());
             }
         }
     }
@@ -104,6 +117,40 @@ pub extern "C" fn buffer(len: u32) -> *mut u8 {
 #[unsafe(no_mangle)]
 pub extern "C" fn boot() {
     GUEST.set(Some(Guest::new()));
+}
+
+/// The same for bundles.
+#[unsafe(no_mangle)]
+pub extern "C" fn boot_bundle() {
+    GUEST.set(Some(Guest::bundle()));
+}
+
+/// Makes a bundle's realm one for an app or for a constitution, and evaluates modules in it.
+#[unsafe(no_mangle)]
+pub extern "C" fn modules() -> u64 {
+    run(|guest, request| {
+        let [kind, names] = fields(request);
+        guest.modules(text(kind), text(names))
+    })
+}
+
+/// A request to a bundle's handler.
+#[unsafe(no_mangle)]
+pub extern "C" fn respond() -> u64 {
+    run(|guest, request| {
+        let [module, function, head, body, signed, content] = fields(request);
+        let content = if signed.is_empty() { None } else { Some(content) };
+        guest.respond(text(module), text(function), text(head), body, content)
+    })
+}
+
+/// A call of an export of a bundle's module, in JSON.
+#[unsafe(no_mangle)]
+pub extern "C" fn invoke() -> u64 {
+    run(|guest, request| {
+        let [module, function, args] = fields(request);
+        guest.invoke(text(module), text(function), text(args))
+    })
 }
 
 /// Sets the limits: bytes of heap and of stack.

@@ -21,7 +21,11 @@
 //! connect -> method names (JSON array)                   reply: outcome; the realm becomes a REPL's
 //! peek   -> name of a variable                           reply: outcome (its value as JSON)
 //! oracle -> nothing                                      reply: outcome; runs in a fork, see below
+//! modules -> kind of a bundle's realm, names (JSON array)   reply: outcome
+//! respond -> module, function, request (JSON), body, "1" if signed, signed content   reply: outcome
+//! invoke -> module, function, arguments (JSON array)     reply: outcome
 //! outcome = tag u8, fields   0 value: JSON   1 no value   2 failure: name, message, stack   3 nothing ran: as 2
+//!                            4 a bundle's reply: head (JSON), body   5 no reply: why
 //! ```
 //!
 //! When a script asks an oracle, the host copies the memory in the middle of that call, and calls `oracle` in the copy: it
@@ -31,6 +35,7 @@
 //! `glassbox.take(ptr)`, which copies that answer to where the guest has made room.
 
 mod abi;
+mod bundle;
 mod memory;
 mod realm;
 pub mod web;

@@ -31,6 +31,11 @@ pub fn limit_bytes() -> usize {
     LIMIT.load(Relaxed)
 }
 
+/// Bytes in use.
+pub fn used_bytes() -> usize {
+    USED.load(Relaxed)
+}
+
 /// Whether something was refused since this was asked last.
 pub fn was_refused() -> bool {
     REFUSED.swap(false, Relaxed)

@@ -1,12 +1,12 @@
 //! The realm: a QuickJS runtime, the prelude's entry points, and how a piece of work is run until it settles.
 
 use crate::abi::{self, Outcome};
-use crate::{memory, web};
+use crate::{bundle, memory, web};
 use rquickjs::context::EvalOptions;
 use rquickjs::function::Func;
 use rquickjs::promise::PromiseState;
 use rquickjs::{
-    CatchResultExt, Context, Ctx, Exception, FromJs, Function, IntoJs, Module, Object, Persistent, Promise, Result, Runtime,
+    CatchResultExt, Context, Ctx, Exception, FromJs, Function, IntoJs, Module, Object, Persistent, Result, Runtime,
     String as JsString, TypedArray, Value, qjs,
 };
 use std::cell::Cell;
@@ -42,22 +42,28 @@ pub struct Guest {
 }
 
 /// Why a piece of work did not come to a value.
-enum Thrown<'js> {
+pub(crate) enum Thrown<'js> {
     Value(Value<'js>),
     Syntax(Value<'js>),
     NeverSettles,
 }
 
 impl Guest {
-    /// A fresh realm with its prelude.
+    /// A fresh realm for scripts.
     pub fn new() -> Guest {
+        Guest::with(&PRELUDE, |_| {})
+    }
+
+    /// A fresh realm with this prelude.
+    pub(crate) fn with(prelude: &[(&str, &str)], prepare: impl FnOnce(&Runtime)) -> Guest {
         let runtime = Runtime::new_with_alloc(memory::Bounded).expect("memory for a runtime");
         runtime.set_max_stack_size(512 << 10);
+        prepare(&runtime);
         let context = Context::full(&runtime).expect("memory for a context");
         let random = Rc::new(Cell::new(None));
         let tracing = Rc::new(Cell::new(false));
         let entry = context.with(|ctx| {
-            let entry = boot(&ctx, &random, &tracing).catch(&ctx).unwrap_or_else(|error| panic!("prelude: {error}"));
+            let entry = boot(&ctx, &random, &tracing, prelude).catch(&ctx).unwrap_or_else(|error| panic!("prelude: {error}"));
             Persistent::save(&ctx, entry)
         });
         runtime.run_gc();
@@ -182,13 +188,25 @@ impl Guest {
         })
     }
 
+    /// Collects what is garbage now, and nothing more before this much has come on top: who begins again and again with the
+    /// same heap should not collect it again and again.
+    pub(crate) fn collect(&self, next_bytes: usize) {
+        self.runtime.run_gc();
+        self.runtime.set_gc_threshold(memory::used_bytes() + next_bytes);
+    }
+
+    /// Forgets the chance of the work before.
+    pub(crate) fn begin(&self) {
+        self.random.set(None);
+    }
+
     /// From now on every question to the host says first where in the script it is asked.
     pub fn trace(&self) {
         self.tracing.set(true);
     }
 
     /// Runs work in the context and turns what it throws into a failure.
-    fn within(
+    pub(crate) fn within(
         &self,
         work: impl for<'js> FnOnce(&Ctx<'js>, &Object<'js>) -> std::result::Result<Outcome, Thrown<'js>>,
     ) -> Outcome {
@@ -228,7 +246,7 @@ impl Guest {
     }
 
     /// Runs jobs, then timers in the order of their time, until `value` has settled and no job is left.
-    fn settle<'js>(
+    pub(crate) fn settle<'js>(
         &self,
         ctx: &Ctx<'js>,
         entry: &Object<'js>,
@@ -264,7 +282,7 @@ impl Default for Guest {
     }
 }
 
-fn thrown<'js>(ctx: &Ctx<'js>) -> Thrown<'js> {
+pub(crate) fn thrown<'js>(ctx: &Ctx<'js>) -> Thrown<'js> {
     Thrown::Value(ctx.catch())
 }
 
@@ -318,7 +336,7 @@ fn looks_like_a_module(source: &str) -> bool {
     })
 }
 
-fn json<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> std::result::Result<Outcome, Thrown<'js>> {
+pub(crate) fn json<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> std::result::Result<Outcome, Thrown<'js>> {
     let Some(text) = ctx.json_stringify(value).map_err(|_| thrown(ctx))? else { return Ok(Outcome::Nothing) };
     let text = well_formed(&text);
     if text.len() > MAX_RESULT_BYTES {
@@ -334,7 +352,7 @@ fn json<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> std::result::Result<Outcome, 
 }
 
 /// The text of a JavaScript string; a lone surrogate becomes U+FFFD, since UTF-8 has no word for it.
-fn well_formed(text: &JsString) -> String {
+pub(crate) fn well_formed(text: &JsString) -> String {
     text.to_string().unwrap_or_else(|_| {
         let lossy = text.as_value().ctx().globals().get::<_, Object>("String").and_then(|constructor| {
             let prototype: Object = constructor.get("prototype")?;
@@ -360,9 +378,15 @@ fn describe<'js>(ctx: &Ctx<'js>, entry: &Object<'js>, value: Value<'js>) -> [Str
 }
 
 /// Evaluates the prelude; what the last file returns are the entry points.
-fn boot<'js>(ctx: &Ctx<'js>, random: &Rc<Cell<Option<u64>>>, tracing: &Rc<Cell<bool>>) -> Result<Object<'js>> {
+fn boot<'js>(
+    ctx: &Ctx<'js>,
+    random: &Rc<Cell<Option<u64>>>,
+    tracing: &Rc<Cell<bool>>,
+    prelude: &[(&str, &str)],
+) -> Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
     web::register(ctx, &native)?;
+    bundle::register(&native)?;
 
     let state = random.clone();
     let drawn = tracing.clone();
@@ -388,7 +412,7 @@ fn boot<'js>(ctx: &Ctx<'js>, random: &Rc<Cell<Option<u64>>>, tracing: &Rc<Cell<b
 
     let runtime = Object::new(ctx.clone())?;
     let mut last = Value::new_undefined(ctx.clone());
-    for (name, source) in PRELUDE {
+    for &(name, source) in prelude {
         let mut options = EvalOptions::default();
         options.filename = Some(name.into());
         let function: Function = ctx.eval_with_options(source, options)?;

@@ -1,0 +1,97 @@
+//! What a bundle's request costs: CPU time per request of a handler that counts in a table and of one that reads.
+//!
+//!   cargo run --release -p machine --example bundle_cost [REQUESTS]
+
+use ledger::{LedgerSecret, TxId, WriteSet};
+use machine::bundle::{Chance, Request, tables};
+use machine::{Machine, Nobody, Service, state::State};
+use std::sync::Arc;
+
+const APP: &str = r#"
+const counter = ccf.kv['counter'];
+const key = ccf.strToBuf('n');
+export function count(request) {
+  const before = counter.get(key);
+  const n = before === undefined ? 1 : ccf.bufToJsonCompatible(before) + 1;
+  counter.set(key, ccf.jsonCompatibleToBuf(n));
+  return { body: { n } };
+}
+export function read(request) {
+  return { body: { n: ccf.bufToJsonCompatible(counter.get(key)) } };
+}
+"#;
+
+fn main() {
+    let requests: u64 = std::env::args().nth(1).and_then(|n| n.parse().ok()).unwrap_or(20_000);
+    let thread = std::thread::Builder::new().stack_size(sandbox::THREAD_STACK_BYTES);
+    thread.spawn(move || run(requests)).expect("a thread").join().expect("it ends");
+}
+
+fn cpu() -> f64 {
+    let time = rustix_time();
+    time.0 as f64 * 1e6 + time.1 as f64 / 1e3
+}
+
+fn rustix_time() -> (i64, i64) {
+    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("linux");
+    let ns: i64 = stat.split(' ').next().expect("a field").parse().expect("a number");
+    (ns / 1_000_000_000, ns % 1_000_000_000)
+}
+
+fn run(requests: u64) {
+    let sandbox = sandbox::Sandbox::new().expect("a sandbox");
+    let secret = Arc::new(LedgerSecret::new([7; 32]));
+    let mut machine = Machine::bundle(&sandbox, State::in_memory(), Some(secret), Box::new(Nobody)).expect("a machine");
+    let mut rows = WriteSet::new();
+    let endpoint = |function: &str, mode: &str| {
+        format!(
+            r#"{{"js_module":"app.js","js_function":"{function}","forwarding_required":"sometimes","authn_policies":["no_auth"],"mode":"{mode}"}}"#
+        )
+    };
+    rows.put(tables::MODULES, "/app.js", APP);
+    rows.put(tables::ENDPOINTS, "POST /count", endpoint("count", "readwrite"));
+    rows.put(tables::ENDPOINTS, "GET /read", endpoint("read", "readonly"));
+    rows.put(tables::SERVICE_INFO, tables::SINGLETON, r#"{"cert":"","status":"Open"}"#);
+    let service = Service {
+        format: machine::service::FORMAT,
+        kind: "bundle".into(),
+        title: String::new(),
+        files: String::new(),
+        log: String::new(),
+        operator: String::new(),
+        chance: String::new(),
+        engine: sandbox::ENGINE.into(),
+    };
+    machine.begin_with(TxId { view: 2, seqno: 1 }, service, rows).expect("it begins");
+    let request = |method: &str, target: &str, time_ms| Request {
+        method: method.into(),
+        target: target.into(),
+        headers: vec![("host".into(), "127.0.0.1".into())],
+        time_ms,
+        ..Request::default()
+    };
+    let mut began = 0.0;
+    for number in 0..requests + 1_000 {
+        if number == 1_000 {
+            began = cpu();
+        }
+        let txid = TxId { view: 2, seqno: 2 + number };
+        let exchange = machine.respond(txid, &request("POST", "/app/count", number), Chance::Fresh, false).expect("it runs");
+        if number == 0 || exchange.response.status != 200 {
+            println!("{} {}", exchange.response.status, String::from_utf8_lossy(&exchange.response.body));
+        }
+    }
+    println!("write  {:.1} µs", (cpu() - began) / requests as f64);
+    let reading = machine.as_bundle_mut().expect("a bundle").publish();
+    let mut reader = machine::bundle::reader::Reader::default();
+    for number in 0..requests + 1_000 {
+        if number == 1_000 {
+            began = cpu();
+        }
+        let read = reader.read(&reading, &request("GET", "/app/read", number)).expect("it runs");
+        if number == 0 || read.response.status != 200 {
+            println!("{} {}", read.response.status, String::from_utf8_lossy(&read.response.body));
+        }
+    }
+    println!("read   {:.1} µs", (cpu() - began) / requests as f64);
+}

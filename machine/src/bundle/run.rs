@@ -1,0 +1,188 @@
+//! From a request to what a handler is given, and from what it returns to a response.
+
+use super::access::Context;
+use super::auth::Grant;
+use super::deployed::Deployed;
+use super::host::{Kv, Lent};
+use super::options::Options;
+use super::request::{Request, Response};
+use super::routes::{Endpoint, Found};
+use super::{Line, Route, app_path, unrouted};
+use crate::Fault;
+use ledger::Hash;
+use sandbox::{Failure, Outcome, Realm};
+use serde::Deserialize;
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What a handler has answered.
+pub(crate) struct Answered {
+    pub response: Response,
+    /// Its writes count.
+    pub apply: bool,
+    pub claims: Option<Hash>,
+    pub line: Line,
+}
+
+/// Runs work in a realm that has been lent what it needs, and puts that back, whatever comes of it.
+pub(crate) fn lend<T>(
+    realm: &mut Realm<Kv>,
+    lent: Option<Box<Lent>>,
+    back: &mut Option<Box<Lent>>,
+    context: Context,
+    work: impl FnOnce(&mut Realm<Kv>) -> Result<T, sandbox::Fault>,
+) -> Result<T, sandbox::Fault> {
+    let host = realm.host_mut();
+    host.lent = lent;
+    host.context = context;
+    host.shows_time = host.shows_time_at_first;
+    let done = work(realm);
+    let host = realm.host_mut();
+    // In a realm that lives on, what it shows stays.
+    *back = host.lent.take();
+    done
+}
+
+/// The endpoint of a request, or what is answered in its place.
+pub fn find<'a>(deployed: &'a Deployed, request: &Request) -> Result<Route<'a>, Response> {
+    let path = app_path(request.path()).unwrap_or(request.path());
+    if !deployed.open {
+        return Err(Response::error(404, "FrontendNotOpen", "Frontend is not open."));
+    }
+    match deployed.routes.find(&request.method, path) {
+        Found::Endpoint(endpoint, parameters) => Ok((endpoint, parameters)),
+        other => Err(unrouted(&other, path, &request.method).expect("it is no endpoint")),
+    }
+}
+
+/// Pairs as an object.
+struct Pairs<'a>(&'a [(String, String)]);
+
+impl Serialize for Pairs<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(self.0.len()))?;
+        for (name, value) in self.0 {
+            map.serialize_entry(name, value)?;
+        }
+        map.end()
+    }
+}
+
+#[derive(serde::Serialize)]
+struct Head<'a> {
+    headers: Pairs<'a>,
+    query: &'a str,
+    path: &'a str,
+    method: &'a str,
+    hostname: Option<&'a str>,
+    route: &'a str,
+    url: &'a str,
+    params: Pairs<'a>,
+    caller: &'a RawValue,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state: Option<&'a Value>,
+}
+
+/// The request without its body, as the realm gets it. `state`: the transaction of the past that a historical handler sees.
+pub(crate) fn head(
+    request: &Request,
+    endpoint: &Endpoint,
+    parameters: &[(String, String)],
+    grant: &Grant,
+    state: Option<&Value>,
+) -> String {
+    let prefixed = |path: &str| if path.starts_with("/app/") { path.to_owned() } else { format!("/app{path}") };
+    let (path, url) = (prefixed(request.path()), prefixed(&request.target));
+    let null = || RawValue::from_string("null".into()).expect("null is JSON");
+    let caller = RawValue::from_string(grant.caller.clone()).unwrap_or_else(|_| null());
+    let head = Head {
+        headers: Pairs(&request.headers),
+        query: request.query(),
+        path: &path,
+        method: &request.method,
+        hostname: request.header("host"),
+        route: &format!("/app{}", endpoint.template),
+        url: &url,
+        params: Pairs(parameters),
+        caller: &caller,
+        state,
+    };
+    serde_json::to_string(&head).expect("strings can be written")
+}
+
+#[derive(Deserialize)]
+struct ReplyHead {
+    status: u16,
+    headers: BTreeMap<String, String>,
+    apply: Option<bool>,
+    claims: Option<String>,
+    metrics: bool,
+}
+
+/// What a handler's outcome says to the client.
+pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options) -> Result<Answered, Fault> {
+    let route = format!("/app{}", endpoint.template);
+    let failed = |response: Response, thrown: Option<String>| Answered {
+        response,
+        apply: false,
+        claims: None,
+        line: Line { route: route.clone(), wanted: true, thrown },
+    };
+    Ok(match outcome {
+        Outcome::Reply { head, body } => {
+            let malformed = |error: serde_json::Error| sandbox::Fault(format!("a malformed reply from the guest: {error}"));
+            let head: ReplyHead = serde_json::from_str(&head).map_err(malformed)?;
+            let claims = head.claims.and_then(|hex| ledger::hex::decode(&hex));
+            let response = Response { status: head.status, headers: head.headers.into_iter().collect(), body };
+            let apply = head.apply.unwrap_or(response.is_success());
+            Answered { response, apply, claims, line: Line { route, wanted: head.metrics, thrown: None } }
+        }
+        Outcome::Invalid(message) => failed(Response::error(500, "InternalError", message), None),
+        Outcome::Failure(failure) | Outcome::Refused(failure) => {
+            if failure.name == "InstructionLimitError" {
+                return Ok(failed(Response::error(500, "InternalError", "Operation took too long to complete."), None));
+            }
+            let message = told(&failure);
+            let trace = shown(&failure.stack);
+            let said = "Exception thrown while executing.";
+            let response = if options.return_exception_details {
+                let details = json!([{ "code": "JSException", "message": message, "trace": trace }]);
+                Response::error_with(500, "InternalError", said, details)
+            } else {
+                Response::error(500, "InternalError", said)
+            };
+            failed(response, options.log_exception_details.then(|| format!("{message}\n{trace}")))
+        }
+        Outcome::Value(_) | Outcome::Nothing => failed(Response::error(500, "InternalError", "The handler gave no reply."), None),
+    })
+}
+
+/// What was thrown, in a line.
+pub(crate) fn told(failure: &Failure) -> String {
+    let Failure { name, message, .. } = failure;
+    match name.as_str() {
+        "HeapLimitError" => "InternalError: out of memory".into(),
+        "InstructionLimitError" => "InternalError: interrupted".into(),
+        "" => message.clone(),
+        name if message.is_empty() => name.to_owned(),
+        name => format!("{name}: {message}"),
+    }
+}
+
+/// A stack as the engine that such apps are written for has it: without columns, and without what is not the app's.
+pub(crate) fn shown(stack: &str) -> String {
+    let mut out = String::new();
+    for line in stack.lines().filter(|line| !line.contains("glassbox:") && !line.contains("(native)")) {
+        let cut = line.strip_suffix(')').and_then(|start| {
+            let (rest, column) = start.rsplit_once(':')?;
+            let (_, number) = rest.rsplit_once(':')?;
+            let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+            (digits(column) && digits(number)).then(|| format!("{rest})"))
+        });
+        out.push_str(cut.as_deref().unwrap_or(line));
+        out.push('\n');
+    }
+    out
+}

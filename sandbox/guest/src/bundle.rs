@@ -1,0 +1,308 @@
+//! What a bundle's realm has beside a script's: ES modules from the host, requests and replies, and bytes without copies in
+//! JavaScript.
+
+use crate::abi::{self, Outcome};
+use crate::realm::{Guest, json, thrown, well_formed};
+use rquickjs::loader::{ImportAttributes, Loader, Resolver};
+use rquickjs::module::Declared;
+use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, IntoJs, Module, Object, Result, String as JsString, Value};
+use rquickjs::{function::Func, prelude::Opt};
+use std::cell::RefCell;
+
+const PRELUDE: [(&str, &str); 5] = [
+    ("glassbox:base", include_str!("../prelude/bundle/base.js")),
+    ("glassbox:kv", include_str!("../prelude/bundle/kv.js")),
+    ("glassbox:crypto", include_str!("../prelude/bundle/crypto.js")),
+    ("glassbox:ccf", include_str!("../prelude/bundle/ccf.js")),
+    ("glassbox:bundle", include_str!("../prelude/bundle/realm.js")),
+];
+
+/// Garbage is collected when so much has come on top of what modules have left.
+const COLLECT_AFTER_BYTES: usize = 4 << 20;
+
+/// Asks for a module's source.
+const OP_MODULE: u32 = 31;
+
+thread_local! {
+    /// The module that could not be had last, and why: `missing`, `unresolved` or `compile`.
+    static FAILED: RefCell<(String, &'static str)> = const { RefCell::new((String::new(), "")) };
+}
+
+fn failed(name: &str, why: &'static str) {
+    FAILED.set((name.to_owned(), why));
+}
+
+/// Modules are named by their paths from the root of the bundle.
+struct Modules;
+
+impl Resolver for Modules {
+    fn resolve<'js>(&mut self, ctx: &Ctx<'js>, base: &str, name: &str, _: Option<ImportAttributes<'js>>) -> Result<String> {
+        let relative = name.starts_with("./") || name.starts_with("../");
+        let mut path: Vec<&str> = if relative { base.split('/').collect() } else { Vec::new() };
+        if relative {
+            path.pop();
+            path.retain(|part| !part.is_empty());
+        }
+        for part in name.split('/') {
+            match part {
+                "" | "." => {}
+                ".." if path.pop().is_none() => {
+                    failed(name, "unresolved");
+                    return Err(Exception::throw_reference(
+                        ctx,
+                        &format!("'{name}' is outside of the bundle, imported by '{base}'"),
+                    ));
+                }
+                ".." => {}
+                part => path.push(part),
+            }
+        }
+        Ok(format!("/{}", path.join("/")))
+    }
+}
+
+impl Loader for Modules {
+    fn load<'js>(&mut self, ctx: &Ctx<'js>, name: &str, _: Option<ImportAttributes<'js>>) -> Result<Module<'js, Declared>> {
+        let request = [&(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
+        let answer = abi::host(OP_MODULE, &request);
+        let Some((0, source)) = answer.split_first() else {
+            failed(name, "missing");
+            return Err(Exception::throw_reference(ctx, &format!("Module '{name}' could not be loaded")));
+        };
+        Module::declare(ctx.clone(), name, source).inspect_err(|_| failed(name, "compile"))
+    }
+}
+
+impl Guest {
+    /// A fresh realm for bundles.
+    pub fn bundle() -> Guest {
+        Guest::with(&PRELUDE, |runtime| runtime.set_loader(Modules, Modules))
+    }
+
+    /// Makes the realm what it is for, and evaluates modules with what they import.
+    pub fn modules(&self, kind: &str, names: &str) -> Outcome {
+        self.begin();
+        FAILED.set((String::new(), ""));
+        let outcome = self.within(|ctx, entry| {
+            let become_: Function = entry.get("become").map_err(|_| thrown(ctx))?;
+            become_.call::<_, ()>((kind,)).map_err(|_| thrown(ctx))?;
+            let load: Function = entry.get("load").map_err(|_| thrown(ctx))?;
+            let promise: Value = load.call((names,)).map_err(|_| thrown(ctx))?;
+            self.settle(ctx, entry, promise)?;
+            Ok(Outcome::Nothing)
+        });
+        FAILED.set((String::new(), ""));
+        self.collect(COLLECT_AFTER_BYTES);
+        outcome
+    }
+
+    /// Has a handler answer a request.
+    pub fn respond(&self, module: &str, function: &str, request: &str, body: &[u8], content: Option<&[u8]>) -> Outcome {
+        self.begin();
+        self.within(|ctx, entry| {
+            let buffer = |bytes: &[u8]| ArrayBuffer::new_copy(ctx.clone(), bytes).map_err(|_| thrown(ctx));
+            let body = buffer(body)?;
+            let content = content.map(buffer).transpose()?;
+            let dispatch: Function = entry.get("dispatch").map_err(|_| thrown(ctx))?;
+            let dispatched: Value = dispatch.call((module, function, request, body, content)).map_err(|_| thrown(ctx))?;
+            if let Some(text) = dispatched.as_string() {
+                return Ok(Outcome::Invalid(well_formed(text)));
+            }
+            let value: Value = dispatched.as_array().expect("a string or an array").get(0).map_err(|_| thrown(ctx))?;
+            let value = if value.is_promise() { self.settle(ctx, entry, value)? } else { value };
+            let respond: Function = entry.get("respond").map_err(|_| thrown(ctx))?;
+            let reply: Value = respond.call((value,)).map_err(|_| thrown(ctx))?;
+            // Getters of the reply may have queued jobs.
+            self.settle(ctx, entry, Value::new_undefined(ctx.clone()))?;
+            if let Some(text) = reply.as_string() {
+                return Ok(Outcome::Invalid(well_formed(text)));
+            }
+            let reply: &Array = reply.as_array().expect("a string or an array");
+            let head: JsString = reply.get(0).map_err(|_| thrown(ctx))?;
+            let body: Value = reply.get(1).map_err(|_| thrown(ctx))?;
+            let body = match body.as_string() {
+                Some(text) => well_formed(text).into_bytes(),
+                None => bytes_of(body).unwrap_or_default(),
+            };
+            Ok(Outcome::Reply { head: well_formed(&head), body })
+        })
+    }
+
+    /// Calls an export, with a JSON array of arguments. `shape` of no module asks for the shape of one.
+    pub fn invoke(&self, module: &str, function: &str, args: &str) -> Outcome {
+        self.begin();
+        self.within(|ctx, entry| {
+            let value: Value = if function.is_empty() {
+                let shape: Function = entry.get("shape").map_err(|_| thrown(ctx))?;
+                shape.call((module, args)).map_err(|_| thrown(ctx))?
+            } else {
+                let invoke: Function = entry.get("invoke").map_err(|_| thrown(ctx))?;
+                invoke.call((module, function, args)).map_err(|_| thrown(ctx))?
+            };
+            let value = self.settle(ctx, entry, value)?;
+            json(ctx, value)
+        })
+    }
+}
+
+/// The content of an ArrayBuffer, copied before any script can run and detach it.
+fn bytes_of(value: Value<'_>) -> Option<Vec<u8>> {
+    let buffer = ArrayBuffer::from_value(value)?;
+    // SAFETY: nothing runs between this and the copy.
+    buffer.as_raw().map(|bytes| unsafe { bytes.as_ref() }.to_vec())
+}
+
+fn type_error(ctx: &Ctx<'_>, message: &str) -> rquickjs::Error {
+    Exception::throw_type(ctx, message)
+}
+
+/// The part of a request that comes before its bytes: its text.
+fn framed(text: &str, room: usize) -> Vec<u8> {
+    let mut request = Vec::with_capacity(4 + text.len() + room);
+    request.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    request.extend_from_slice(text.as_bytes());
+    request
+}
+
+/// What the host said: a string, an ArrayBuffer, `undefined`, or a refusal as an array of name and message.
+fn answer_of<'js>(ctx: &Ctx<'js>, answer: &[u8]) -> Result<Value<'js>> {
+    let (&status, payload) = answer.split_first().unwrap_or((&1, b""));
+    match status {
+        0 => JsString::from_str(ctx.clone(), &String::from_utf8_lossy(payload))?.into_js(ctx),
+        2 => ArrayBuffer::new_copy(ctx.clone(), payload)?.into_js(ctx),
+        3 => Ok(Value::new_undefined(ctx.clone())),
+        _ => {
+            let text = String::from_utf8_lossy(payload);
+            text.split('\0').map(str::to_owned).collect::<Vec<_>>().into_js(ctx)
+        }
+    }
+}
+
+/// A refusal is thrown as the error that it names.
+fn checked<'js>(ctx: &Ctx<'js>, answer: &[u8]) -> Result<()> {
+    if answer.first() != Some(&1) {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&answer[1..]);
+    let (name, message) = text.split_once('\0').unwrap_or(("Error", ""));
+    Err(match name {
+        "TypeError" => Exception::throw_type(ctx, message),
+        "RangeError" => Exception::throw_range(ctx, message),
+        "InternalError" => Exception::throw_internal(ctx, message),
+        _ => Exception::throw_message(ctx, message),
+    })
+}
+
+/// `native.kv(op, state, map, key?, value?)`
+fn kv<'js>(
+    ctx: Ctx<'js>,
+    op: u32,
+    state: u32,
+    map: JsString<'js>,
+    key: Opt<Value<'js>>,
+    value: Opt<Value<'js>>,
+) -> Result<Value<'js>> {
+    let wrong = if value.0.is_some() { "Arguments must be ArrayBuffers" } else { "Argument must be an ArrayBuffer" };
+    let buffer = |value: Option<Value<'js>>| match value {
+        None => Ok(Vec::new()),
+        Some(value) => bytes_of(value).ok_or_else(|| type_error(&ctx, wrong)),
+    };
+    let (key, value) = (buffer(key.0)?, buffer(value.0)?);
+    let mut request = framed(&well_formed(&map), 8 + key.len() + value.len());
+    request.extend_from_slice(&state.to_le_bytes());
+    request.extend_from_slice(&(key.len() as u32).to_le_bytes());
+    request.extend_from_slice(&key);
+    request.extend_from_slice(&value);
+    let answer = abi::host(op, &request);
+    checked(&ctx, &answer)?;
+    answer_of(&ctx, &answer)
+}
+
+/// `native.entries(op, state, map, bounds?)`: an array of keys and values by turns.
+fn entries<'js>(ctx: Ctx<'js>, op: u32, state: u32, map: JsString<'js>, bounds: Opt<Value<'js>>) -> Result<Array<'js>> {
+    let mut request = framed(&well_formed(&map), 32);
+    request.extend_from_slice(&state.to_le_bytes());
+    let bounds = bounds.0.and_then(Value::into_object);
+    let bound = |name: &str| -> Result<Option<Vec<u8>>> {
+        let Some(bounds) = &bounds else { return Ok(None) };
+        let value: Value = bounds.get(name)?;
+        if value.is_undefined() || value.is_null() {
+            return Ok(None);
+        }
+        bytes_of(value).map(Some).ok_or_else(|| type_error(&ctx, "Bounds must be ArrayBuffers"))
+    };
+    let (from, to) = (bound("from")?, bound("to")?);
+    let limit: f64 = bounds.as_ref().map_or(Ok(f64::from(u32::MAX)), |bounds| bounds.get("limit"))?;
+    let reverse: bool = bounds.as_ref().map_or(Ok(false), |bounds| bounds.get("reverse"))?;
+    request.extend_from_slice(&(limit as u32).to_le_bytes());
+    request.push(u8::from(reverse) | u8::from(from.is_some()) << 1 | u8::from(to.is_some()) << 2);
+    for bound in [from.unwrap_or_default(), to.unwrap_or_default()] {
+        request.extend_from_slice(&(bound.len() as u32).to_le_bytes());
+        request.extend_from_slice(&bound);
+    }
+    let answer = abi::host(op, &request);
+    checked(&ctx, &answer)?;
+    let rows = Array::new(ctx.clone())?;
+    let mut rest = answer.get(1..).unwrap_or_default();
+    let mut index = 0;
+    while let Some((len, after)) = rest.split_first_chunk::<4>() {
+        let (bytes, after) = after.split_at_checked(u32::from_le_bytes(*len) as usize).unwrap_or((after, &[]));
+        rows.set(index, ArrayBuffer::new_copy(ctx.clone(), bytes)?)?;
+        index += 1;
+        rest = after;
+    }
+    Ok(rows)
+}
+
+/// `native.ask(op, text, buffers)`
+fn ask<'js>(ctx: Ctx<'js>, op: u32, text: JsString<'js>, buffers: Array<'js>) -> Result<Value<'js>> {
+    let mut request = framed(&well_formed(&text), 0);
+    for buffer in buffers.iter::<Value>() {
+        request.extend_from_slice(&bytes_of(buffer?).ok_or_else(|| type_error(&ctx, "Argument must be an ArrayBuffer"))?);
+    }
+    answer_of(&ctx, &abi::host(op, &request))
+}
+
+/// Eight bytes of the host as a number.
+fn number(value: Value<'_>) -> Option<f64> {
+    let bytes: [u8; 8] = bytes_of(value)?.try_into().ok()?;
+    Some(u64::from_le_bytes(bytes) as f64)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Adds what the prelude of bundles needs.
+pub fn register(native: &Object<'_>) -> Result<()> {
+    native.set("kv", Func::from(kv))?;
+    native.set("entries", Func::from(entries))?;
+    native.set("ask", Func::from(ask))?;
+    native.set("number", Func::from(number))?;
+    native.set("isBuffer", Func::from(|value: Value<'_>| ArrayBuffer::from_value(value).is_some()))?;
+    native.set("byteLength", Func::from(|value: Value<'_>| ArrayBuffer::from_value(value).map_or(0, |buffer| buffer.len())))?;
+    native.set("toBuffer", Func::from(to_buffer))?;
+    native.set(
+        "fromBuffer",
+        Func::from(|value: Value<'_>| String::from_utf8_lossy(&bytes_of(value).unwrap_or_default()).into_owned()),
+    )?;
+    native.set("toHex", Func::from(|value: Value<'_>| hex(&bytes_of(value).unwrap_or_default())))?;
+    native.set("copy", Func::from(copy))?;
+    native.set("view", Func::from(view))?;
+    native.set("failed", Func::from(|| FAILED.with_borrow(|(name, why)| vec![name.clone(), (*why).to_owned()])))
+}
+
+fn to_buffer<'js>(ctx: Ctx<'js>, text: JsString<'js>) -> Result<ArrayBuffer<'js>> {
+    ArrayBuffer::new_copy(ctx, well_formed(&text))
+}
+
+fn copy<'js>(ctx: Ctx<'js>, value: Value<'js>) -> Result<ArrayBuffer<'js>> {
+    ArrayBuffer::new_copy(ctx, bytes_of(value).unwrap_or_default())
+}
+
+/// What a typed array or a DataView shows of its buffer.
+fn view<'js>(ctx: Ctx<'js>, value: Object<'js>) -> Result<ArrayBuffer<'js>> {
+    let (buffer, from, len): (Value, usize, usize) = (value.get("buffer")?, value.get("byteOffset")?, value.get("byteLength")?);
+    let bytes = bytes_of(buffer).unwrap_or_default();
+    ArrayBuffer::new_copy(ctx, bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default())
+}
