@@ -78,7 +78,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    fn new(mut latencies_us: Vec<f64>, elapsed: Duration) -> Measured {
+    /// What a load came to.
+    pub fn new(mut latencies_us: Vec<f64>, elapsed: Duration) -> Measured {
         latencies_us.sort_by(f64::total_cmp);
         Measured { latencies_us, elapsed }
     }

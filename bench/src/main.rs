@@ -4,6 +4,8 @@
 //! binary on a real directory; the load client runs in this process, and its CPU is not counted. Every measurement is
 //! repeated ([`ROUNDS`]) and the best is shown, since noise only ever adds; `--json` has all of them.
 
+mod bundle;
+mod https;
 mod inside;
 mod load;
 mod process;
@@ -50,6 +52,9 @@ struct Args {
     /// Only this: restart after so many calls (may be given several times), stopped cleanly and killed.
     #[arg(long, value_name = "CALLS")]
     restart: Vec<usize>,
+    /// Only what bundles cost.
+    #[arg(long)]
+    bundle: bool,
     /// Only load a server that already runs on this port, to look at it with a profiler. It must serve a counter.
     #[arg(long, value_name = "PORT")]
     attach: Option<u16>,
@@ -88,7 +93,11 @@ fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     if !args.restart.is_empty() {
         return restarts(&plan, &args.restart);
     }
-    let mut rows = outside(&plan)?;
+    let mut rows = if args.bundle { Vec::new() } else { outside(&plan)? };
+    rows.extend(bundle::rows(&plan)?);
+    if args.bundle {
+        return Ok(rows);
+    }
     let (inside_calls, dir) = (calls / 2, plan.dir.clone());
     let thread = std::thread::Builder::new().stack_size(sandbox::THREAD_STACK_BYTES);
     let running =

@@ -55,23 +55,35 @@ impl std::ops::Sub for Cpu {
 impl Server {
     /// Starts `glassbox exec` and waits until it serves. What it says on stderr goes to `DIR.log`.
     pub fn start(binary: &Path, script: &Path, dir: &Path) -> Result<Server, String> {
-        let log = dir.with_extension("log");
-        let stderr = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         let mut command = Command::new(binary);
         command.arg("exec").arg(script).args(["-p", "0", "--dir"]).arg(dir);
+        Server::wait(binary, command, dir, "Serving at localhost:", "Call log:")
+    }
+
+    /// Starts `glassbox sandbox` and waits until it serves. What it says on stderr goes to `WORKSPACE.log`.
+    pub fn sandbox(binary: &Path, bundle: &Path, workspace: &Path) -> Result<Server, String> {
+        let mut command = Command::new(binary);
+        command.args(["sandbox", "--node", "127.0.0.1:0", "--js-app-bundle"]).arg(bundle).arg("--workspace").arg(workspace);
+        Server::wait(binary, command, workspace, "  Node [0] = https://127.0.0.1:", "Press Ctrl+C")
+    }
+
+    /// `port`: what stands before the port; `last`: how the line begins after which it serves.
+    fn wait(binary: &Path, mut command: Command, dir: &Path, port: &'static str, last: &'static str) -> Result<Server, String> {
+        let log = dir.with_extension("log");
+        let stderr = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr);
         let began = Instant::now();
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", binary.display()))?;
         let stdout = child.stdout.take().expect("it is piped");
         let (tell, told) = mpsc::channel();
         let reader = std::thread::spawn(move || {
-            let mut port = None;
+            let mut found = None;
             for line in BufReader::new(stdout).lines().map_while(Result::ok) {
-                if let Some(address) = line.strip_prefix("Serving at localhost:") {
-                    port = address.parse::<u16>().ok();
+                if let Some(address) = line.strip_prefix(port) {
+                    found = address.parse::<u16>().ok();
                 }
-                if line.starts_with("Call log:") {
-                    let _ = tell.send((port, began.elapsed()));
+                if line.starts_with(last) {
+                    let _ = tell.send((found, began.elapsed()));
                 }
             }
         });

@@ -3,7 +3,7 @@
 use crate::Failed;
 use sandbox::Level;
 use server::commit::Callers;
-use server::node::{Options, Script};
+use server::node::{App, Options, Script};
 use server::oracle::AllowedHost;
 use server::outside::Oracles;
 use server::{Backend, http, limits, listen};
@@ -74,13 +74,13 @@ pub fn run(args: Args) -> Result<(), Failed> {
     let dir = std::path::absolute(&dir).map_err(|error| Failed::new(format!("{}: {error}", dir.display())))?;
     let options = Options {
         dir: dir.clone(),
-        code: Script {
+        app: App::Script(Script {
             name: file_name,
             source,
             heap_bytes: args.heap_mib.map(|mib| mib << 20),
             stack_bytes: args.stack_kib.map(|kib| kib << 10),
             instructions: args.instructions,
-        },
+        }),
         title: args.title.clone().unwrap_or_else(|| format!("{stem} files")),
         upgrade: args.upgrade,
         oracles: Oracles {

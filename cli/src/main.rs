@@ -4,10 +4,12 @@
 
 mod address;
 mod call;
+mod develop;
 mod client;
 mod download;
 mod exec;
 mod files;
+mod govern;
 mod key;
 mod log;
 mod past;
@@ -32,6 +34,8 @@ struct Cli {
 enum Command {
     /// Serve a backend script.
     Exec(exec::Args),
+    /// Serve a bundle for development: endpoints over tables, under governance.
+    Sandbox(develop::Args),
     /// Open a REPL session to a backend.
     Repl(repl::Args),
     /// Call one method of a backend and print its JSON result.
@@ -75,6 +79,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Exec(args) => exec::run(args),
+        Command::Sandbox(args) => develop::run(args),
         Command::Repl(args) => repl::run(args),
         Command::Call(args) => call::run(args),
         Command::Log(args) => log::run(args),

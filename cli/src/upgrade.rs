@@ -10,7 +10,7 @@ use crate::past::Ledger;
 use ledger::TxId;
 use machine::past::Transactions;
 use machine::{Entry, Input};
-use server::node::{Options, Script};
+use server::node::{App, Options, Script};
 use server::outside::Oracles;
 use server::{Backend, StartError, rpc};
 use std::path::{Path, PathBuf};
@@ -96,13 +96,13 @@ fn deploy_to(dir: &Path, new: &New) -> Result<TxId, Failed> {
     }
     let options = Options {
         dir: dir.to_owned(),
-        code: Script {
+        app: App::Script(Script {
             name: new.name.clone(),
             source: new.source.clone(),
             heap_bytes: None,
             stack_bytes: None,
             instructions: None,
-        },
+        }),
         title: String::new(),
         upgrade: true,
         oracles: Oracles::default(),

@@ -17,6 +17,7 @@ use std::fs;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::digest::{Digest, SHA384};
 use aws_lc_rs::encoding::{AsBigEndian, EcPrivateKeyBin};
@@ -43,6 +44,9 @@ const FILE_MAX_BYTES: u64 = 64 * 1024;
 /// Longest name of a service or node, as X.520 has it.
 pub const NAME_MAX_BYTES: usize = 64;
 
+/// The names under which a node's own machine finds it: they stand in its certificate.
+pub const LOCAL_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
+
 /// The keys of a service with one node.
 pub struct Keys {
     service: EcdsaKeyPair,
@@ -51,7 +55,7 @@ pub struct Keys {
     node: EcdsaKeyPair,
     node_pkcs8: Vec<u8>,
     node_certificate: Certificate,
-    secret: LedgerSecret,
+    secret: Arc<LedgerSecret>,
     chance: ChanceKey,
     random: SystemRandom,
 }
@@ -115,6 +119,7 @@ impl Keys {
         service_params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let mut node_params = params(node_name)?;
         node_params.is_ca = IsCa::ExplicitNoCa;
+        node_params.subject_alt_names = CertificateParams::new(LOCAL_NAMES.map(str::to_owned)).map_err(failed)?.subject_alt_names;
         node_params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         let service_der = service_params.self_signed(&service).map_err(failed)?;
         let issuer = Issuer::from_params(&service_params, &service);
@@ -212,8 +217,13 @@ impl Keys {
     }
 
     /// The secret that seals transactions.
-    pub fn secret(&self) -> &LedgerSecret {
+    pub fn secret(&self) -> &Arc<LedgerSecret> {
         &self.secret
+    }
+
+    /// The node's private key, PEM, for connections: its certificate names [`LOCAL_NAMES`].
+    pub fn node_key_pem(&self) -> String {
+        encode_pem("PRIVATE KEY", &self.node_pkcs8)
     }
 
     /// The key whose signatures are the service's random numbers. Nothing of the ledger alone says which key that should
@@ -280,7 +290,7 @@ impl Keys {
             node,
             node_pkcs8,
             node_certificate,
-            secret: LedgerSecret::new(secret),
+            secret: Arc::new(LedgerSecret::new(secret)),
             chance,
             random: SystemRandom::new(),
         })

@@ -82,13 +82,21 @@ fn run(requests: u64) {
         }
     }
     println!("write  {:.1} µs", (cpu() - began) / requests as f64);
+    began = cpu();
+    let first = 2 + requests + 1_000;
+    for number in first..first + requests {
+        let _reading = machine.as_bundle_mut().expect("a bundle").publish();
+        let txid = TxId { view: 2, seqno: number };
+        machine.respond(txid, &request("POST", "/app/count", number), Chance::Fresh, false).expect("it runs");
+    }
+    println!("write, published {:.1} µs", (cpu() - began) / requests as f64);
     let reading = machine.as_bundle_mut().expect("a bundle").publish();
     let mut reader = machine::bundle::reader::Reader::default();
     for number in 0..requests + 1_000 {
         if number == 1_000 {
             began = cpu();
         }
-        let read = reader.read(&reading, &request("GET", "/app/read", number)).expect("it runs");
+        let read = reader.read(&reading, &request("GET", "/app/read", number), None).expect("it runs").expect("no budget");
         if number == 0 || read.response.status != 200 {
             println!("{} {}", read.response.status, String::from_utf8_lossy(&read.response.body));
         }

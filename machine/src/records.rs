@@ -44,9 +44,15 @@ pub struct View {
     version: u64,
     time_ms: u64,
     head: Option<Head>,
+    view: u64,
 }
 
 impl View {
+    /// The view of that transaction, for bundles.
+    pub fn last_view(&self) -> u64 {
+        self.view
+    }
+
     /// The last transaction that it holds.
     pub fn seqno(&self) -> u64 {
         self.snapshot.applied()
@@ -56,20 +62,21 @@ impl View {
 impl Records {
     /// The records as they are now, for other threads.
     pub fn view(&mut self) -> View {
-        let Records { service, entries, version, time_ms, head, .. } = self;
-        let (service, entries, version, time_ms, head) = (service.clone(), *entries, *version, *time_ms, *head);
-        View { snapshot: self.state.snapshot(), service, entries, version, time_ms, head }
+        let Records { service, entries, version, time_ms, head, view, .. } = self;
+        let (service, entries, version, time_ms, head, view) = (service.clone(), *entries, *version, *time_ms, *head, *view);
+        View { snapshot: self.state.snapshot(), service, entries, version, time_ms, head, view }
     }
 
     /// Records that begin as a view.
     pub(crate) fn of(view: &View) -> Records {
-        let View { snapshot, service, entries, version, time_ms, head } = view;
+        let View { snapshot, service, entries, version, time_ms, head, view } = view;
         Records {
             service: service.clone(),
             entries: *entries,
             version: *version,
             time_ms: *time_ms,
             head: *head,
+            view: *view,
             ..Records::new(State::fork(snapshot))
         }
     }

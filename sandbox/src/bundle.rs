@@ -49,6 +49,11 @@ impl<H: Host> Realm<H> {
         outcome
     }
 
+    /// What one piece of work may use from now on. The heap knows nothing of it.
+    pub fn allow(&mut self, instructions: u64) {
+        self.limits.instructions = instructions;
+    }
+
     /// From now on every piece of work is [`Realm::respond_once`]: the heap as it is now is what each of them begins with, here
     /// and in the realms of this image.
     pub fn freeze(&mut self) -> Result<Image, Fault> {

@@ -19,7 +19,9 @@ use crate::metrics::Metrics;
 use crate::node::{self, Node, Options, Script, StartError};
 use crate::readers::{self, Readers};
 use ledger::receipt::Receipt;
-use ledger::{Certificate, Dir, Hash, Leaf, Log, TxId};
+use ledger::{Certificate, Dir, Hash, Keys, Leaf, Log, TxId};
+use machine::bundle::history::Archive;
+use machine::bundle::{self, Chance};
 use machine::script::Exports;
 use machine::state::Snapshot;
 use machine::{AuthError, Caller, Console, Head, Input, Reading, Service, maps};
@@ -60,6 +62,21 @@ pub struct Job {
     pub reply: Reply,
 }
 
+/// What became of a bundle's request.
+pub struct Answered {
+    /// What the client hears.
+    pub response: bundle::Response,
+    /// The transaction that it became or has seen, if the client is to know.
+    pub txid: Option<TxId>,
+    /// For the log.
+    pub line: Option<bundle::Line>,
+    /// How long it ran.
+    pub took: std::time::Duration,
+}
+
+/// Told when a request is answered, once what it has seen is durable. Called on other threads: it must not wait.
+pub type Tell = Box<dyn FnOnce(Answered) + Send>;
+
 /// Why a call was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -71,8 +88,10 @@ pub enum Refused {
 
 enum Work {
     Call(Box<Job>),
+    Request(Box<bundle::Request>, Tell),
     Deploy(Box<Script>, oneshot::Sender<Result<Deployed, String>>),
     Look(oneshot::Sender<View>),
+    Archive(Arc<dyn Archive>),
     Publish,
     Stop,
 }
@@ -118,6 +137,15 @@ struct Shared {
     /// What readers follow, if the code has something to read.
     reading: Mutex<Option<Reading>>,
     readers: Readers,
+    /// What a bundle's readers read.
+    published: Mutex<Option<bundle::reader::Reading>>,
+    /// Requests are readable in the ledger.
+    public_requests: AtomicBool,
+    /// Answers that wait until a transaction is durable.
+    held: Mutex<Vec<(u64, Box<dyn FnOnce() + Send>)>>,
+    /// How many they are.
+    holds: AtomicU64,
+    keys: Arc<Keys>,
     /// The executor was asked to publish, and has not yet.
     asked: AtomicBool,
     callers: Callers,
@@ -179,21 +207,32 @@ impl Backend {
             };
             let last = node.last;
             // Before anybody can read.
-            let reading = match node.machine.share() {
+            let reading = match node.machine.as_bundle() {
+                Some(_) => Ok(None),
+                None => node.machine.share(),
+            };
+            let reading = match reading {
                 Ok(reading) => reading,
                 Err(fault) => {
                     let _ = tell.send(Err(fault.into()));
                     return;
                 }
             };
+            let exports = node.machine.as_bundle().is_none().then(|| node.machine.script().exports().clone());
+            let heap_bytes = if exports.is_some() { node.machine.script().heap_bytes() } else { 0 };
             let shared = Arc::new(Shared {
                 queue,
                 metrics: Metrics::default(),
                 service: node.machine.service().expect("an open node has one").clone(),
                 certificate: node.keys.service_certificate().clone(),
-                exports: Mutex::new(Arc::new(node.machine.script().exports().clone())),
+                exports: Mutex::new(Arc::new(exports.unwrap_or_default())),
                 reading: Mutex::new(reading),
                 readers: Readers::default(),
+                published: Mutex::new(node.machine.as_bundle_mut().map(bundle::Bundle::publish)),
+                public_requests: AtomicBool::new(false),
+                held: Mutex::default(),
+                holds: AtomicU64::new(0),
+                keys: node.keys.clone(),
                 asked: AtomicBool::new(false),
                 callers,
                 ledger_dir: node.log.storage().path().to_owned(),
@@ -209,7 +248,7 @@ impl Backend {
                 failed: AtomicBool::new(false),
             });
             shared.metrics.last_seqno.store(last.seqno, Relaxed);
-            shared.metrics.heap_bytes.store(node.machine.script().heap_bytes() as u64, Relaxed);
+            shared.metrics.heap_bytes.store(heap_bytes as u64, Relaxed);
             let _ = tell.send(Ok((Backend(shared.clone()), started)));
             run(&mut node, &work, &shared);
         });
@@ -219,21 +258,33 @@ impl Backend {
 
     /// Queues a call.
     pub fn submit(&self, job: Job) -> Result<(), Refused> {
+        self.queue(Work::Call(Box::new(job))).map_err(|(refused, _)| refused)
+    }
+
+    /// Queues a request to a bundle that may write. If it is refused, who would be told comes back.
+    pub fn request(&self, request: bundle::Request, tell: Tell) -> Result<(), (Refused, Tell)> {
+        self.queue(Work::Request(Box::new(request), tell)).map_err(|(refused, work)| match work {
+            Work::Request(_, tell) => (refused, tell),
+            _ => unreachable!("it comes back as it went"),
+        })
+    }
+
+    fn queue(&self, work: Work) -> Result<(), (Refused, Work)> {
         let shared = &*self.0;
         if shared.stopping.load(Relaxed) {
-            return Err(Refused::Stopping);
+            return Err((Refused::Stopping, work));
         }
         // One runs, the others wait.
         if shared.metrics.waiting.fetch_add(1, Relaxed) > limits::MAX_WAITING_CALLS as u64 {
             shared.metrics.waiting.fetch_sub(1, Relaxed);
             shared.metrics.calls_refused.fetch_add(1, Relaxed);
-            return Err(Refused::Busy);
+            return Err((Refused::Busy, work));
         }
-        shared.queue.try_send(Work::Call(Box::new(job))).map_err(|error| {
+        shared.queue.try_send(work).map_err(|error| {
             shared.metrics.waiting.fetch_sub(1, Relaxed);
             match error {
-                TrySendError::Full(_) => Refused::Busy,
-                TrySendError::Disconnected(_) => Refused::Stopping,
+                TrySendError::Full(work) => (Refused::Busy, work),
+                TrySendError::Disconnected(work) => (Refused::Stopping, work),
             }
         })
     }
@@ -269,6 +320,44 @@ impl Backend {
         self.0.readers.submit(self, job).map_err(|_| Refused::Busy)
     }
 
+    /// What a bundle's readers read now: no older than what was durable when this was called.
+    pub fn published(&self) -> Option<bundle::reader::Reading> {
+        self.0.published.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Where a bundle's requests find the past, from now on.
+    pub fn archive(&self, archive: Arc<dyn Archive>) {
+        let _ = self.0.queue.send(Work::Archive(archive));
+    }
+
+    /// From now on requests are readable in the ledger.
+    pub fn publish_requests(&self) {
+        self.0.public_requests.store(true, Relaxed);
+    }
+
+    /// The keys of the service and its node.
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.0.keys
+    }
+
+    /// Calls `then` when this transaction is on disk: now, or on another thread. Never, if the node fails before.
+    pub fn when_durable(&self, seqno: u64, then: Box<dyn FnOnce() + Send>) {
+        let shared = &*self.0;
+        let is = || shared.metrics.last_seqno.load(SeqCst) >= seqno;
+        if is() {
+            return then();
+        }
+        let mut held = shared.held.lock().expect("nobody panics with it");
+        shared.holds.fetch_add(1, SeqCst);
+        // What became durable in between has not seen this one.
+        if is() {
+            shared.holds.fetch_sub(1, SeqCst);
+            drop(held);
+            return then();
+        }
+        held.push((seqno, then));
+    }
+
     /// What readers follow now.
     pub(crate) fn reading(&self) -> Option<Reading> {
         self.0.reading.lock().expect("nobody panics with it").clone()
@@ -283,7 +372,7 @@ impl Backend {
     }
 
     /// Waits until this transaction is on disk, or the node has ended.
-    pub(crate) fn wait_until_durable(&self, seqno: u64) {
+    pub fn wait_until_durable(&self, seqno: u64) {
         let shared = &*self.0;
         let is = |durable: &Durable| durable.last.is_some_and(|last| last.seqno >= seqno) || shared.failed.load(Relaxed);
         let durable = shared.durable.lock().expect("nobody panics with it");
@@ -350,6 +439,9 @@ enum Finished {
     Signature { raw: Vec<u8>, head: Head, receipts: Vec<Receipted> },
     Deployment { raw: Vec<u8>, txid: TxId, tell: oneshot::Sender<Result<Deployed, String>>, told: Result<Deployed, String> },
     Checkpoint { raw: Vec<u8>, txid: TxId, durable: SyncSender<()> },
+    Request { raw: Vec<u8>, txid: TxId, tell: Tell, answered: Answered },
+    /// A request that leaves no transaction: it waits for what it has seen.
+    Seen(Tell, Answered),
     Refused(Reply, AuthError),
     Look(oneshot::Sender<View>, Box<View>),
 }
@@ -360,9 +452,10 @@ impl Finished {
         match self {
             Finished::Call { raw, txid, .. }
             | Finished::Deployment { raw, txid, .. }
+            | Finished::Request { raw, txid, .. }
             | Finished::Checkpoint { raw, txid, .. } => Some((*txid, raw)),
             Finished::Signature { raw, head, .. } => Some((head.txid, raw)),
-            Finished::Refused(..) | Finished::Look(..) => None,
+            Finished::Seen(..) | Finished::Refused(..) | Finished::Look(..) => None,
         }
     }
 }
@@ -454,11 +547,24 @@ impl Executor<'_> {
                     self.shared.metrics.execute_us.fetch_add((ended - began).as_micros() as u64, Relaxed);
                     self.after(&mut due, ended)?;
                 }
+                Ok(Work::Request(request, tell)) => {
+                    let began = Instant::now();
+                    self.request(*request, tell)?;
+                    let ended = Instant::now();
+                    self.shared.metrics.execute_us.fetch_add((ended - began).as_micros() as u64, Relaxed);
+                    self.after(&mut due, ended)?;
+                }
                 Ok(Work::Deploy(script, tell)) => {
                     self.deploy(&script, tell)?;
                     self.after(&mut due, Instant::now())?;
                 }
                 Ok(Work::Publish) => self.publish(),
+                Ok(Work::Archive(archive)) => {
+                    if let Some(bundle) = self.machine.as_bundle_mut() {
+                        bundle.set_archive(archive);
+                    }
+                    self.publish();
+                }
                 Ok(Work::Look(tell)) => {
                     let view = View { snapshot: self.machine.snapshot(), txid: *self.last };
                     self.send(Finished::Look(tell, Box::new(view)))?;
@@ -490,7 +596,11 @@ impl Executor<'_> {
     }
 
     fn publish(&mut self) {
-        if self.shares {
+        if let Some(bundle) = self.machine.as_bundle_mut() {
+            let reading = bundle.publish();
+            // The old one is dropped after the lock.
+            let _old = self.shared.published.lock().expect("nobody panics with it").replace(reading);
+        } else if self.shares {
             self.shared.asked.store(false, SeqCst);
             self.machine.publish();
         }
@@ -549,6 +659,29 @@ impl Executor<'_> {
         self.send(Finished::Call { raw: sealed.raw, txid: sealed.txid, reply })
     }
 
+    /// Before a request, the state is published that it finds, and after it the one that it leaves: readers wait for neither.
+    fn request(&mut self, mut request: bundle::Request, tell: Tell) -> Result<(), StartError> {
+        request.time_ms = self.admission.time_ms();
+        let next = self.sealer.next();
+        let public = self.shared.public_requests.load(Relaxed);
+        let began = Instant::now();
+        let bundle::Exchange { response, sealed, line } = self.machine.respond(next, &request, Chance::Fresh, public)?;
+        let took = began.elapsed();
+        self.publish();
+        let metrics = &self.shared.metrics;
+        metrics.waiting.fetch_sub(1, Relaxed);
+        let counter = if response.is_success() { &metrics.calls_ok } else { &metrics.calls_failed };
+        counter.fetch_add(1, Relaxed);
+        let Some(bundle::Sealing { writes, claims, applied }) = sealed else {
+            return self.send(Finished::Seen(tell, Answered { response, txid: None, line, took }));
+        };
+        let sealed = self.sealer.seal(&writes, claims).map_err(|error| StartError::Write(error.to_string()))?;
+        *self.last = sealed.txid;
+        self.chunk_bytes += sealed.raw.len() as u64;
+        let answered = Answered { response, txid: applied.then_some(sealed.txid), line, took };
+        self.send(Finished::Request { raw: sealed.raw, txid: sealed.txid, tell, answered })
+    }
+
     /// What does not come up even in a realm of its own leaves no transaction.
     fn deploy(&mut self, script: &Script, tell: oneshot::Sender<Result<Deployed, String>>) -> Result<(), StartError> {
         let present = self.machine.script().code().map(|code| code.settings).unwrap_or_default();
@@ -580,7 +713,7 @@ impl Executor<'_> {
     /// Writes a checkpoint, and brings the store to it once it is durable: the store is never ahead of the ledger.
     fn checkpoint(&mut self) -> Result<(), StartError> {
         let began = Instant::now();
-        let mut writes = self.machine.checkpoint(self.sealer.next().seqno)?;
+        let mut writes = self.machine.checkpoint(self.sealer.next())?;
         self.sealer.frontier().write(&mut writes);
         let sealed = node::seal(self.sealer, &writes)?;
         *self.last = sealed.txid;
@@ -603,6 +736,10 @@ impl Executor<'_> {
         let signature = self.sealer.last_signature().expect("just made");
         self.machine.signed(signature)?;
         let head = Head::from(signature);
+        // What is committed is something to read, too.
+        if self.machine.as_bundle().is_some() {
+            self.publish();
+        }
         *self.last = sealed.txid;
         self.chunk_bytes = if ends_chunk { 0 } else { self.chunk_bytes + sealed.raw.len() as u64 };
         let mut receipts = Vec::with_capacity(self.awaiting.len());
@@ -634,6 +771,19 @@ fn gather(group: &mut Vec<Finished>, finished: &Receiver<Finished>, metrics: &Me
     }
 }
 
+/// Answers what has waited for what is durable now.
+fn release(shared: &Shared) {
+    let durable = shared.metrics.last_seqno.load(SeqCst);
+    let mut held = shared.held.lock().expect("nobody panics with it");
+    let (ready, waiting): (Vec<_>, Vec<_>) = held.drain(..).partition(|(seqno, _)| *seqno <= durable);
+    *held = waiting;
+    shared.holds.store(held.len() as u64, SeqCst);
+    drop(held);
+    for (_, then) in ready {
+        then();
+    }
+}
+
 fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
     let mut group = Vec::new();
     while let Ok(first) = finished.recv() {
@@ -662,7 +812,7 @@ fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
             for finished in &group {
                 if let Some((txid, _)) = finished.transaction() {
                     durable.last = Some(txid);
-                    metrics.last_seqno.store(txid.seqno, Relaxed);
+                    metrics.last_seqno.store(txid.seqno, SeqCst);
                 }
                 if let Finished::Signature { head, .. } = finished {
                     durable.signed = Some(*head);
@@ -671,6 +821,9 @@ fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
             }
             durable.open = log.open_chunk();
             drop(durable);
+            if shared.holds.load(SeqCst) > 0 {
+                release(shared);
+            }
             if shared.waiting_for_durable.load(SeqCst) > 0 {
                 shared.more_durable.notify_all();
             }
@@ -695,6 +848,7 @@ fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: &Shared) {
                 Finished::Checkpoint { durable, .. } => {
                     let _ = durable.send(());
                 }
+                Finished::Request { tell, answered, .. } | Finished::Seen(tell, answered) => tell(answered),
                 Finished::Refused(reply, error) => reply(Err(error)),
                 Finished::Look(tell, view) => {
                     let _ = tell.send(*view);

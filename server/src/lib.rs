@@ -17,8 +17,10 @@
 //! - The clock is read in `admit` alone, and in `oracle`, whose answers are recorded.
 
 pub mod admit;
+pub mod bundle;
 pub mod commit;
 pub mod http;
+pub mod https;
 pub mod limits;
 pub mod listen;
 pub mod metrics;

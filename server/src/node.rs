@@ -14,10 +14,11 @@
 //! the ledger from the last checkpoint on, checks every byte of that, takes the heap from the checkpoint and executes what
 //! came after it. If `state/` is behind, the writes in between are folded into it; if it is gone, all of them.
 
+use crate::bundle::archive::Ledger;
 use crate::admit::{Admission, new_identity, public_key};
 use crate::outside::{Live, Oracles, SharedConsole};
 use ledger::{Dir, Keys, Located, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
-use machine::{Checkpoint, Code, Console, Fault, Input, Machine, Records, ReplayError, Service, Settings, maps, state};
+use machine::{Checkpoint, Code, Console, Fault, Input, Machine, Ran, Records, ReplayError, Service, Settings, maps, state};
 use sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
@@ -28,7 +29,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 const MARKER: &str = "glassbox.json";
-const MARKER_TEXT: &str = "{\"format\":2,\"kind\":\"script\"}\n";
+const SCRIPT_MARKER: &str = "{\"format\":2,\"kind\":\"script\"}\n";
+const BUNDLE_MARKER: &str = "{\"format\":2,\"kind\":\"bundle\"}\n";
 const LOCK: &str = "lock";
 const KEYS: &str = "keys";
 const LEDGER: &str = "ledger";
@@ -45,8 +47,8 @@ const VALIDITY_S: u64 = 10 * 365 * 24 * 3600;
 pub struct Options {
     /// The directory.
     pub dir: PathBuf,
-    /// The script and its limits. `None` for a limit: as the directory has it, else the default.
-    pub code: Script,
+    /// What is served.
+    pub app: App,
     /// The title of a new archive.
     pub title: String,
     /// Take an edited script, or other limits, for an existing directory.
@@ -55,6 +57,31 @@ pub struct Options {
     pub oracles: Oracles,
     /// Transactions between two checkpoints; `None` for the usual number.
     pub checkpoint_every: Option<u64>,
+}
+
+/// What an operator wants to serve.
+#[derive(Debug, Clone)]
+pub enum App {
+    /// A script and its limits. `None` for a limit: as the directory has it, else the default.
+    Script(Script),
+    /// A bundle, with what a new directory begins with. What is deployed is for governance to say.
+    Bundle(Box<Genesis>),
+}
+
+impl App {
+    fn marker(&self) -> &'static str {
+        match self {
+            App::Script(_) => SCRIPT_MARKER,
+            App::Bundle(_) => BUNDLE_MARKER,
+        }
+    }
+}
+
+/// What a new bundle's first transaction says of governance: rows of its public tables.
+#[derive(Debug, Clone, Default)]
+pub struct Genesis {
+    /// Table, key, value.
+    pub rows: Vec<(String, Vec<u8>, Vec<u8>)>,
 }
 
 /// A script as the operator gave it.
@@ -287,9 +314,9 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
     let (operator_seed, operator) = new_identity();
     // Everything that can be wrong with the script shows here, before anything is written.
     let keys = Arc::new(Keys::generate("Glassbox service", "Glassbox node", now_s.saturating_sub(3600), now_s + VALIDITY_S)?);
-    let service = Service {
+    let service = |kind: &str| Service {
         format: machine::service::FORMAT,
-        kind: "script".into(),
+        kind: kind.into(),
         title: options.title.clone(),
         files,
         log,
@@ -297,27 +324,13 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
         chance: keys.chance().public_key_hex(),
         engine: sandbox::ENGINE.into(),
     };
-    let code = options.code.code(Settings::default());
-
-    let silent = || -> Console { Box::new(|_, _, _| {}) };
-    let outside = Live { keys: keys.clone(), oracles: options.oracles.clone(), console: Arc::new(Mutex::new(silent())) };
-    let mut machine = Machine::new(sandbox.clone(), state::State::in_memory(), silent(), Box::new(outside));
-    let mut writes = machine.begin(1, service)?;
-    ledger::genesis(&mut writes, &keys);
-    let mut sealer = Sealer::new(&keys, ledger::txid::FIRST_VIEW).map_err(|error| StartError::Write(error.to_string()))?;
-    let mut sealed = vec![seal(&mut sealer, &writes)?];
-    let mut writes = deploy(&mut machine, sealer.next().seqno, &code, time_ms)?;
-    ledger::service_info(&mut writes, &keys, ServiceStatus::Open);
-    sealed.push(seal(&mut sealer, &writes)?);
-    if machine.script().exports().init {
-        let input = Input::Init { time_ms: admission.time_ms() };
-        let (outcome, writes) = machine.execute(sealer.next().seqno, &input)?;
-        if let Err(failure) = &outcome.result {
-            return Err(StartError::Script(format!("init() failed: {}", describe(&code.name, failure))));
+    let sealed = match &options.app {
+        App::Script(script) => {
+            let service = service(machine::service::SCRIPT);
+            first_of_script(options, &script.code(Settings::default()), sandbox, &keys, service, &mut admission)?
         }
-        sealed.push(seal(&mut sealer, &writes)?);
-    }
-    sealed.push(sealer.sign(now_s, false).map_err(|error| StartError::Write(error.to_string()))?);
+        App::Bundle(genesis) => first_of_bundle(genesis, sandbox, &keys, service(machine::service::BUNDLE), now_s)?,
+    };
 
     let target = &options.dir;
     let name = target.file_name().ok_or_else(|| StartError::Foreign(target.clone()))?;
@@ -331,7 +344,7 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
         fs::create_dir_all(&parent).map_err(what("making"))?;
         let _ = fs::remove_dir_all(&fresh);
         fs::DirBuilder::new().mode(0o755).create(&fresh).map_err(what("making"))?;
-        write_new(&fresh.join(MARKER), MARKER_TEXT, 0o644)?;
+        write_new(&fresh.join(MARKER), options.app.marker(), 0o644)?;
         write_new(&fresh.join(LOCK), "", 0o644)?;
         keys.save(&fresh.join(KEYS))?;
         for (name, seed) in [(FILES_KEY, files_seed), (LOG_KEY, log_seed), (OPERATOR_KEY, operator_seed)] {
@@ -356,6 +369,63 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
         let _ = fs::remove_dir_all(&fresh);
     }
     made
+}
+
+/// The first transactions of a script: what it is, the code, and `init`.
+fn first_of_script(
+    options: &Options,
+    code: &Code,
+    sandbox: &Sandbox,
+    keys: &Arc<Keys>,
+    service: Service,
+    admission: &mut Admission,
+) -> Result<Vec<Sealed>, StartError> {
+    let time_ms = admission.time_ms();
+    let silent = || -> Console { Box::new(|_, _, _| {}) };
+    let outside = Live { keys: keys.clone(), oracles: options.oracles.clone(), console: Arc::new(Mutex::new(silent())) };
+    let mut machine = Machine::new(sandbox.clone(), state::State::in_memory(), silent(), Box::new(outside));
+    let mut writes = machine.begin(1, service)?;
+    ledger::genesis(&mut writes, keys);
+    let mut sealer = new_sealer(keys)?;
+    let mut sealed = vec![seal(&mut sealer, &writes)?];
+    let mut writes = deploy(&mut machine, sealer.next().seqno, code, time_ms)?;
+    ledger::service_info(&mut writes, keys, ServiceStatus::Open);
+    sealed.push(seal(&mut sealer, &writes)?);
+    if machine.script().exports().init {
+        let input = Input::Init { time_ms: admission.time_ms() };
+        let (outcome, writes) = machine.execute(sealer.next().seqno, &input)?;
+        if let Err(failure) = &outcome.result {
+            return Err(StartError::Script(format!("init() failed: {}", describe(&code.name, failure))));
+        }
+        sealed.push(seal(&mut sealer, &writes)?);
+    }
+    sealed.push(sealer.sign(time_ms / 1000, false).map_err(|error| StartError::Write(error.to_string()))?);
+    Ok(sealed)
+}
+
+/// The first transaction of a bundle: what it is, and what governance begins with.
+fn first_of_bundle(
+    genesis: &Genesis,
+    sandbox: &Sandbox,
+    keys: &Arc<Keys>,
+    service: Service,
+    now_s: u64,
+) -> Result<Vec<Sealed>, StartError> {
+    let outside = Box::new(machine::Nobody);
+    let mut machine = Machine::bundle(sandbox, state::State::in_memory(), Some(keys.secret().clone()), outside)?;
+    let mut sealer = new_sealer(keys)?;
+    let mut writes = WriteSet::new();
+    ledger::genesis(&mut writes, keys);
+    for (table, key, value) in &genesis.rows {
+        writes.put(table, key.as_slice(), value.as_slice());
+    }
+    let writes = machine.begin_with(sealer.next(), service, writes)?;
+    let first = seal(&mut sealer, &writes)?;
+    Ok(vec![first, sealer.sign(now_s, false).map_err(|error| StartError::Write(error.to_string()))?])
+}
+
+fn new_sealer(keys: &Arc<Keys>) -> Result<Sealer, StartError> {
+    Sealer::new(keys, ledger::txid::FIRST_VIEW).map_err(|error| StartError::Write(error.to_string()))
 }
 
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), StartError> {
@@ -418,6 +488,7 @@ struct Parts {
 struct Rebuild {
     now: Option<Rebuilt>,
     parts: Option<Parts>,
+    archive: Arc<Ledger>,
     /// The checkpoint that the heap is taken from.
     resume_at: u64,
     replayed: u64,
@@ -427,7 +498,12 @@ impl Rebuild {
     fn machine(&mut self, records: Records, checkpoint: &Checkpoint) -> Rebuilt {
         let Parts { sandbox, console, outside } = self.parts.take().expect("a machine is made once");
         match Machine::resume(sandbox, records, checkpoint, console, Box::new(outside)) {
-            Ok(machine) => Rebuilt::Running(Box::new(machine)),
+            Ok(mut machine) => {
+                if let Some(bundle) = machine.as_bundle_mut() {
+                    bundle.set_archive(self.archive.clone());
+                }
+                Rebuilt::Running(Box::new(machine))
+            }
             Err(fault) => Rebuilt::Failed(fault.into()),
         }
     }
@@ -447,7 +523,7 @@ impl Rebuild {
             },
             Rebuilt::Running(mut machine) => match machine.replay(transaction) {
                 Ok(entry) => {
-                    self.replayed += u64::from(entry.is_some());
+                    self.replayed += u64::from(entry != Ran::Nothing);
                     Rebuilt::Running(machine)
                 }
                 Err(ReplayError::Fault(fault)) => Rebuilt::Failed(fault.into()),
@@ -465,7 +541,7 @@ impl Rebuild {
 
 /// The records that the store has kept, if they belong to a checkpoint of this ledger up to `last`. The store may be of
 /// another history: brought back from elsewhere, or the ledger was.
-fn kept(dir: &Path, ledger: &Path, last: u64) -> Result<Option<(Records, Checkpoint)>, StartError> {
+fn kept(dir: &Path, ledger: &Path, last: u64, keys: &Keys) -> Result<Option<(Records, Checkpoint)>, StartError> {
     let is_of_this_ledger = |seqno: u64, checkpoint: &Checkpoint| {
         let Ok(storage) = Dir::open(ledger) else { return false };
         let Ok(mut reader) = ledger::Reader::open_at(&storage, seqno) else { return false };
@@ -481,7 +557,11 @@ fn kept(dir: &Path, ledger: &Path, last: u64) -> Result<Option<(Records, Checkpo
         Ok(Records::reopen(state)?.filter(|(_, checkpoint)| is_of_this_ledger(applied, checkpoint)))
     };
     match open() {
-        Ok(kept) => Ok(kept),
+        Ok(Some((mut records, checkpoint))) => {
+            records.open_with(keys.secret().clone());
+            Ok(Some((records, checkpoint)))
+        }
+        Ok(None) => Ok(None),
         Err(Fault::State(state::StateError::InUse)) => Err(Fault::State(state::StateError::InUse).into()),
         // It is rebuilt from the ledger, also when a crash came while the store was made.
         Err(_) => Ok(None),
@@ -491,20 +571,29 @@ fn kept(dir: &Path, ledger: &Path, last: u64) -> Result<Option<(Records, Checkpo
 fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, StartError> {
     let dir = &options.dir;
     let marker = fs::read_to_string(dir.join(MARKER)).map_err(io_error(format!("reading {}", dir.join(MARKER).display())))?;
-    if marker != MARKER_TEXT {
-        return Err(StartError::Replay(format!("{} is of a format that this version does not know", dir.join(MARKER).display())));
+    if marker != options.app.marker() {
+        let what = match (marker.as_str(), &options.app) {
+            (SCRIPT_MARKER, App::Bundle(_)) => "holds a script, not a bundle",
+            (BUNDLE_MARKER, App::Script(_)) => "holds a bundle, not a script",
+            _ => "is of a format that this version does not know",
+        };
+        return Err(StartError::Replay(format!("{} {what}", dir.display())));
     }
     let lock = lock(dir)?;
     let keys = Arc::new(Keys::load(&dir.join(KEYS))?);
     let (gate, console, shared) = Gate::shut(console);
+    let live = shared.clone();
     let outside = Live { keys: keys.clone(), oracles: options.oracles.clone(), console: shared };
+    // Requests that look at the past find it in the files, while the ledger is replayed.
+    let archive = Ledger::at_rest(&dir.join(LEDGER), keys.secret().clone());
+    let archive = Arc::new(archive.map_err(|error| StartError::Replay(error.to_string()))?);
 
     let storage = Dir::open(&dir.join(LEDGER)).map_err(io_error(format!("opening {}", dir.join(LEDGER).display())))?;
     let found = ledger::find(storage, &keys)?;
     let resume_at = found.checkpoint().map_or(0, |checkpoint| checkpoint.txid().seqno);
     let mut rebuild =
-        Rebuild { now: None, parts: Some(Parts { sandbox: sandbox.clone(), console, outside }), resume_at, replayed: 0 };
-    let from = match kept(&dir.join(STATE), &dir.join(LEDGER), resume_at)? {
+        Rebuild { now: None, parts: Some(Parts { sandbox: sandbox.clone(), console, outside }), archive, resume_at, replayed: 0 };
+    let from = match kept(&dir.join(STATE), &dir.join(LEDGER), resume_at, &keys)? {
         Some((mut records, checkpoint)) => {
             records.state_mut().flush_by_hand();
             let applied = records.state().applied();
@@ -521,10 +610,20 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
                 state.flush_by_hand();
             }
             rebuild.now = Some(if resume_at > 0 {
-                Rebuilt::Folding(Box::new(Records::new(state)))
+                let mut records = Records::new(state);
+                records.open_with(keys.secret().clone());
+                Rebuilt::Folding(Box::new(records))
             } else {
                 let Parts { sandbox, console, outside } = rebuild.parts.take().expect("a machine is made once");
-                Rebuilt::Running(Box::new(Machine::new(sandbox, state, console, Box::new(outside))))
+                let outside = Box::new(outside);
+                let mut machine = match &options.app {
+                    App::Script(_) => Machine::new(sandbox, state, console, outside),
+                    App::Bundle(_) => Machine::bundle(&sandbox, state, Some(keys.secret().clone()), outside)?,
+                };
+                if let Some(bundle) = machine.as_bundle_mut() {
+                    bundle.set_archive(rebuild.archive.clone());
+                }
+                Rebuilt::Running(Box::new(machine))
             });
             0
         }
@@ -565,10 +664,21 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
         _lock: lock,
     };
 
+    let App::Script(script) = &options.app else {
+        gate.set(true);
+        if let Some(bundle) = node.machine.as_bundle_mut() {
+            bundle.set_console(Box::new(move |level, line| {
+                if let Ok(mut console) = live.lock() {
+                    console(0, level, line);
+                }
+            }));
+        }
+        return Ok(node);
+    };
     let Some(present) = node.machine.script().code().cloned() else {
         return Err(StartError::Replay("it never deploys a script".into()));
     };
-    let wanted = options.code.code(present.settings);
+    let wanted = script.code(present.settings);
     if let Some(difference) = difference(&present, &wanted) {
         if !options.upgrade {
             return Err(StartError::Edited { difference });

@@ -1,6 +1,7 @@
 //! The live outside of a machine: the chance key, and the world of oracles.
 
 use crate::oracle::{AllowedHost, LiveWorld};
+use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use ledger::Keys;
 use machine::{Head, Outside};
 use sandbox::{Level, World};
@@ -36,6 +37,12 @@ impl Outside for Live {
     fn chance(&mut self, head: Option<&Head>) -> [u8; ledger::chance::CHANCE_BYTES] {
         let root = head.map_or([0; 32], |head| head.root);
         self.keys.chance().sign(head.map(|head| head.txid), &root)
+    }
+
+    fn entropy(&mut self) -> [u8; 32] {
+        let mut seed = [0; 32];
+        SystemRandom::new().fill(&mut seed).expect("the system has randomness");
+        seed
     }
 
     fn world(&mut self, number: u64) -> Box<dyn World> {

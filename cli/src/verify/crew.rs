@@ -11,9 +11,8 @@
 //! a problem ends the execution of later stretches only, so what is reported does not depend on the number of workers.
 
 use super::report::{Callers, Stopped};
-use super::stretch::{Execution, Problem, Stretch};
+use super::stretch::{Execution, Kit, Problem, Stretch};
 use ledger::Transaction;
-use sandbox::Sandbox;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -63,20 +62,20 @@ impl<'scope> Crew<'scope> {
     pub fn new<'env>(
         scope: &'scope Scope<'scope, 'env>,
         jobs: usize,
-        sandbox: Sandbox,
+        kit: Kit,
         folder: &'scope Path,
         progress: &'scope Progress,
     ) -> Result<Crew<'scope>, Stopped> {
         if jobs < 2 {
             let findings = Findings::default();
-            return Ok(Crew::Alone(Box::new(Alone { sandbox, folder, progress, execution: None, findings })));
+            return Ok(Crew::Alone(Box::new(Alone { kit, folder, progress, execution: None, findings })));
         }
         let shared = Arc::new(Shared::new(jobs * QUEUE_BYTES_PER_JOB));
         let mut threads = Threads { shared, workers: Vec::new(), open: None };
         for _ in 0..jobs {
-            let (shared, sandbox) = (threads.shared.clone(), sandbox.clone());
+            let (shared, kit) = (threads.shared.clone(), kit.clone());
             let worker = Builder::new().stack_size(sandbox::THREAD_STACK_BYTES);
-            let spawned = worker.spawn_scoped(scope, move || shared.work(&sandbox, folder, progress));
+            let spawned = worker.spawn_scoped(scope, move || shared.work(&kit, folder, progress));
             threads.workers.push(spawned.map_err(Stopped::unable)?);
         }
         Ok(Crew::Threads(threads))
@@ -142,7 +141,7 @@ impl Findings {
 
 /// Executes as it comes.
 pub struct Alone<'scope> {
-    sandbox: Sandbox,
+    kit: Kit,
     folder: &'scope Path,
     progress: &'scope Progress,
     execution: Option<Execution>,
@@ -159,7 +158,7 @@ impl Alone<'_> {
             Some(execution) if execution.next() == stretch.from => execution.go_on(stretch),
             _ => {
                 self.leave();
-                match Execution::begin(&self.sandbox, stretch, self.folder) {
+                match Execution::begin(&self.kit, stretch, self.folder) {
                     Ok(execution) => self.execution = Some(execution),
                     Err(problem) => self.findings.report(problem),
                 }
@@ -273,10 +272,10 @@ impl Shared {
         }
     }
 
-    fn work(&self, sandbox: &Sandbox, folder: &Path, progress: &Progress) {
+    fn work(&self, kit: &Kit, folder: &Path, progress: &Progress) {
         while let Some(Queued { stretch, transactions }) = self.next() {
             let (index, kept) = (stretch.index, stretch.clone());
-            let executed = catch_unwind(AssertUnwindSafe(|| self.execute(sandbox, stretch, &transactions, folder, progress)));
+            let executed = catch_unwind(AssertUnwindSafe(|| self.execute(kit, stretch, &transactions, folder, progress)));
             let problem = match executed {
                 Ok(problem) => problem,
                 Err(_) => {
@@ -293,7 +292,7 @@ impl Shared {
 
     fn execute(
         &self,
-        sandbox: &Sandbox,
+        kit: &Kit,
         stretch: Stretch,
         batches: &Receiver<Batch>,
         folder: &Path,
@@ -303,7 +302,7 @@ impl Shared {
         if self.is_idle(index) {
             return None;
         }
-        let mut execution = match Execution::begin(sandbox, stretch, folder) {
+        let mut execution = match Execution::begin(kit, stretch, folder) {
             Ok(execution) => execution,
             Err(problem) => return Some(problem),
         };

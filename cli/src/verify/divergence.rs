@@ -14,9 +14,10 @@
 
 use super::receipts::call_of;
 use super::report::Explanation;
-use super::stretch::{Folder, Problem, Start, machine_at};
+use super::stretch::{Folder, Kit, Problem, Start, machine_at};
 use super::subject::Subject;
 use ledger::{Dir, Transaction};
+use machine::bundle::Request;
 use machine::past::Transactions;
 use machine::script::archive;
 use machine::trace::{Position, What};
@@ -53,13 +54,13 @@ pub fn lines(explanation: &Explanation) -> Vec<String> {
 
 fn examine(subject: &Subject, problem: &Problem, divergence: &Divergence) -> Option<Explanation> {
     let storage = Dir::open(&subject.ledger).ok()?;
-    let sandbox = sandbox::Sandbox::new().ok()?;
+    let kit = Kit::new(subject).ok()?;
     let folder = Folder::new().ok()?;
     let from = match &problem.stretch.start {
         Start::Beginning => 1,
         Start::Checkpoint { txid, .. } => txid.seqno + 1,
     };
-    let mut machine = machine_at(&sandbox, &problem.stretch.start, folder.path()).ok()?;
+    let mut machine = machine_at(&kit, &problem.stretch.start, folder.path()).ok()?;
     let mut reader = Transactions::from(&storage, from);
     let transaction = loop {
         let transaction = reader.next()?.ok()?.transaction;
@@ -70,6 +71,9 @@ fn examine(subject: &Subject, problem: &Problem, divergence: &Divergence) -> Opt
     };
 
     let number = machine.entries();
+    if machine.as_bundle().is_some() {
+        return Some(of_a_bundle(&machine, &transaction, &divergence.difference, number));
+    }
     let entry = Entry::read(transaction.public()).ok().flatten();
     let traces = [trace(&mut machine, &transaction), trace(&mut machine, &transaction)];
     let source = machine.script().code().map(|code| code.source.clone()).unwrap_or_default();
@@ -214,6 +218,33 @@ fn around(bytes: &[u8], at: usize) -> String {
     let text = String::from_utf8_lossy(&bytes[from.min(to)..to]).into_owned();
     let mark = |is_cut: bool| if is_cut { "…" } else { "" };
     format!("{}{text}{}", mark(from > 0), mark(to < bytes.len()))
+}
+
+/// The same for a bundle's request.
+fn of_a_bundle(machine: &Machine, transaction: &Transaction, difference: &Difference, number: u64) -> Explanation {
+    let writes = machine.records().writes(transaction).unwrap_or_else(|_| transaction.public().clone());
+    let maps = [maps::GLASSBOX, maps::OWN];
+    let request = maps.iter().find_map(|map| Request::decode(writes.get(map, maps::REQUEST_KEY)?).ok());
+    let (operation, expected, got) = match difference {
+        Difference::Result { recorded, replayed, .. } => ("the response".to_owned(), replayed.clone(), recorded.clone()),
+        other => ("the transaction".to_owned(), "what its request comes to".to_owned(), other.to_string()),
+    };
+    let (cause, evidence) = match difference {
+        Difference::Result { .. } => ("request, response or state edited", "the request is answered otherwise when it runs again"),
+        Difference::Claims => ("claims edited", "the handler claims something else"),
+        _ => ("state edited", "the request comes to other writes when it runs again"),
+    };
+    Explanation {
+        transaction: transaction.txid().to_string(),
+        entry: Some(number),
+        method: request.as_ref().map(|request| format!("{} {}", request.method, request.path())),
+        operation,
+        expected,
+        got,
+        cause,
+        evidence: evidence.to_owned(),
+        ..Explanation::default()
+    }
 }
 
 /// Whether calls behind it differ too.

@@ -56,6 +56,9 @@ pub struct Args {
     /// The service that it must be of: its certificate, PEM.
     #[arg(long, value_name = "PEM")]
     service_cert: Option<PathBuf>,
+    /// The ledger secret (64 hex digits in a file): with it, encrypted requests of a bundle are executed, too.
+    #[arg(long, value_name = "FILE")]
+    ledger_secret: Option<PathBuf>,
     /// Saved receipts (*.json in this folder) that the ledger must hold.
     #[arg(long, value_name = "DIR")]
     receipts: Option<PathBuf>,
@@ -139,6 +142,7 @@ fn audit(args: &Args, screen: &Screen, report: &mut Report) -> Result<(), Stoppe
         Place::Dir(dir) => subject::open(&dir, screen)?,
     };
     subject.pinned = pinned;
+    subject.secret = args.ledger_secret.as_deref().map(subject::read_secret).transpose()?;
     let mut earlier = known(args.dir.as_deref(), screen)?;
 
     let mut passed = check(args, &subject, receipts.as_ref(), &mut earlier, screen)?;
@@ -170,7 +174,8 @@ fn audit(args: &Args, screen: &Screen, report: &mut Report) -> Result<(), Stoppe
     if let Some(dir) = &args.dir {
         remember(&passed.stretches, &mut earlier, dir)?;
     }
-    let is_whole = report.not_executed.is_empty();
+    let sealed = report.callers.as_ref().is_some_and(|callers| !callers.sealed.is_empty());
+    let is_whole = report.not_executed.is_empty() && !sealed;
     screen.good(if is_whole { "Call log verified." } else { "Call log verified in part." });
     if let Some((txid, served)) = &subject.archive {
         let Some(snapshot) = &passed.snapshot else {
@@ -338,7 +343,7 @@ fn settle(passed: &mut Passed, subject: &Subject, receipts: Option<&Receipts>, r
     let mut found = match (passed.proof.take(), problem.map(|problem| problem.stopped)) {
         (None, None) if passed.signatures == 0 => Stopped::mismatch("ledger", None, "no signature stands in the ledger"),
         (None, None) => {
-            report.callers = Some(passed.callers);
+            report.callers = Some(std::mem::take(&mut passed.callers));
             report.receipts = judged.transpose()?;
             return Ok(());
         }
@@ -384,6 +389,12 @@ fn say_more(report: &Report, screen: &Screen) {
             named => format!(", {named} by names that nobody checked"),
         };
         screen.plain(&format!("Callers: {signed} signed by {keys}, {anonymous} anonymous{named}."));
+    }
+    if let Some(callers) = &report.callers
+        && !callers.sealed.is_empty()
+    {
+        let what = ranges(&callers.sealed);
+        screen.plain(&format!("Not executed without the ledger secret: {what}; what they wrote to public tables was taken."));
     }
     if report.oracle_answers > 0 {
         screen.plain(&format!("Oracles: {} taken on trust.", plural(report.oracle_answers, "answer")));

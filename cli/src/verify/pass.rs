@@ -13,7 +13,7 @@ use super::crew::{Crew, Executed, Progress};
 use super::earlier::{self, Earlier};
 use super::receipts::{Receipts, Verdict};
 use super::report::{Callers, Stopped};
-use super::stretch::{Cutter, Folder, Problem, Start, Stretch, stopped_by};
+use super::stretch::{Cutter, Folder, Kit, Problem, Start, Stretch, stopped_by};
 use super::subject::Subject;
 use crate::Failed;
 use ledger::merkle::Tree;
@@ -127,12 +127,13 @@ pub fn run(plan: &Plan) -> Result<Passed, Stopped> {
         stale: None,
         _folder: Folder::new()?,
     };
-    let sandbox = sandbox::Sandbox::new().map_err(Stopped::unable)?;
+    let kit = Kit::new(plan.subject)?;
+    let records = kit.equip(Records::new(state));
     let path = folder.path();
     std::thread::scope(|scope| {
-        let crew = Crew::new(scope, plan.jobs, sandbox, path, plan.progress)?;
+        let crew = Crew::new(scope, plan.jobs, kit, path, plan.progress)?;
         let mut pass =
-            Pass { plan, audit, records: Records::new(state), crew, cutter: Cutter::default(), open: None, passed: &mut passed };
+            Pass { plan, audit, records, crew, cutter: Cutter::default(), open: None, passed: &mut passed };
         let read = pass.read(&storage);
         pass.finish(read)
     })?;
@@ -381,6 +382,9 @@ impl Pass<'_, '_> {
 
     fn finish(self, read: Result<(), End>) -> Result<(), Stopped> {
         let Pass { plan, audit, records, crew, open, passed, .. } = self;
+        if records.is_bundle() {
+            passed.calls = records.entries();
+        }
         plan.progress.calls.store(passed.calls, Ordering::Relaxed);
         plan.progress.is_read.store(read.is_ok(), Ordering::Release);
         let Executed { problem, callers } = crew.finish();

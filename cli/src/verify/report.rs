@@ -44,7 +44,7 @@ pub struct Report {
 }
 
 /// Who called how often.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Callers {
     /// Calls that a key has signed.
     pub signed: u64,
@@ -54,6 +54,16 @@ pub struct Callers {
     pub anonymous: u64,
     /// Calls under names that nobody checked.
     pub named: u64,
+    /// Requests to a bundle.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub requests: u64,
+    /// Ranges of transactions that nobody can execute without the ledger secret.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sealed: Vec<(u64, u64)>,
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What does not match.

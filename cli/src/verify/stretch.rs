@@ -8,13 +8,19 @@
 //! A stretch ends with a checkpoint, whose replay shows that the pages in it are right; the next stretch begins with those
 //! pages. So a ledger whose stretches all come out as they are recorded is one whose execution from the beginning does.
 
-use super::report::{Callers, Stopped};
+use machine::past::Transactions;
+use super::report::{Callers, Stopped, extend};
+use super::subject::Subject;
 use crate::Failed;
-use ledger::{Transaction, TxId, WriteSet};
+use ledger::{Dir, LedgerSecret, Transaction, TxId, WriteSet};
+use machine::bundle::history::Archive;
+use machine::service::BUNDLE;
 use machine::state::{Snapshot, State, StateError};
-use machine::{Caller, Checkpoint, Console, Divergence, Entry, Fault, Input, Machine, Nobody, Records, ReplayError, maps};
+use machine::{Caller, Checkpoint, Console, Divergence, Fault, Input, Machine, Nobody, Ran, Records, ReplayError, Service, maps};
 use sandbox::Sandbox;
+use server::bundle::archive::Ledger;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// A checkpoint ends a stretch when so many bytes of heap come to each of its transactions at the most. To begin at a
 /// checkpoint costs a copy of the heap: thousands of checkpoints of a large heap are executed in one piece.
@@ -22,6 +28,45 @@ const HEAP_BYTES_PER_TRANSACTION: u64 = 256 << 10;
 
 /// Bytes of transactions that may be executed from a checkpoint on. What they write stays in memory.
 const MAX_STRETCH_BYTES: u64 = 1 << 30;
+
+/// What a ledger is executed with.
+#[derive(Clone)]
+pub struct Kit {
+    pub sandbox: Sandbox,
+    /// It is a bundle's.
+    pub is_bundle: bool,
+    /// Opens private tables.
+    pub secret: Option<Arc<LedgerSecret>>,
+    /// The ledger itself, for requests that look at the past.
+    pub archive: Option<Arc<dyn Archive>>,
+}
+
+impl Kit {
+    /// The kit for a ledger in this folder.
+    pub fn new(subject: &Subject) -> Result<Kit, Failed> {
+        let storage = Dir::open(&subject.ledger).map_err(Failed::unable)?;
+        let first = Transactions::from(&storage, 1).next().and_then(Result::ok);
+        let service = first.as_ref().and_then(|located| located.transaction.public().get(maps::GLASSBOX, maps::SERVICE_KEY));
+        let is_bundle = service.and_then(|record| Service::decode(record).ok()).is_some_and(|service| service.kind == BUNDLE);
+        let secret = subject.secret.clone().or_else(|| subject.keys.as_ref().map(|keys| keys.secret().clone()));
+        let archive = match &secret {
+            Some(secret) if is_bundle => {
+                let ledger = Ledger::at_rest(&subject.ledger, secret.clone()).map_err(Failed::unable)?;
+                Some(Arc::new(ledger) as Arc<dyn Archive>)
+            }
+            _ => None,
+        };
+        Ok(Kit { sandbox: Sandbox::new().map_err(Failed::unable)?, is_bundle, secret, archive })
+    }
+
+    /// Records that open private tables, if that is possible.
+    pub fn equip(&self, mut records: Records) -> Records {
+        if let Some(secret) = &self.secret {
+            records.open_with(secret.clone());
+        }
+        records
+    }
+}
 
 /// Where a stretch begins.
 #[derive(Clone)]
@@ -104,20 +149,32 @@ fn malformed(fault: Fault) -> Result<String, Fault> {
 }
 
 /// The machine at the start of a stretch. `folder` is for the state of one that begins at the beginning.
-pub fn machine_at(sandbox: &Sandbox, start: &Start, folder: &Path) -> Result<Machine, Fault> {
-    match start {
-        Start::Beginning => Ok(Machine::new(sandbox.clone(), State::open(&folder.join("replay"))?, silent(), Box::new(Nobody))),
-        Start::Checkpoint { record, snapshot, .. } => {
-            let records = Records::resume(State::fork(snapshot), record)?;
-            Machine::resume(sandbox.clone(), records, record, silent(), Box::new(Nobody))
+pub fn machine_at(kit: &Kit, start: &Start, folder: &Path) -> Result<Machine, Fault> {
+    let sandbox = kit.sandbox.clone();
+    let mut machine = match start {
+        Start::Beginning => {
+            let state = State::open(&folder.join("replay"))?;
+            if kit.is_bundle {
+                Machine::bundle(&sandbox, state, kit.secret.clone(), Box::new(Nobody))?
+            } else {
+                Machine::new(sandbox, state, silent(), Box::new(Nobody))
+            }
         }
+        Start::Checkpoint { record, snapshot, .. } => {
+            let records = kit.equip(Records::resume(State::fork(snapshot), record)?);
+            Machine::resume(sandbox, records, record, silent(), Box::new(Nobody))?
+        }
+    };
+    if let (Some(bundle), Some(archive)) = (machine.as_bundle_mut(), &kit.archive) {
+        bundle.set_archive(archive.clone());
     }
+    Ok(machine)
 }
 
 impl Execution {
     /// Needs a thread with [`sandbox::THREAD_STACK_BYTES`] of stack, as everything here.
-    pub fn begin(sandbox: &Sandbox, stretch: Stretch, folder: &Path) -> Result<Execution, Box<Problem>> {
-        match machine_at(sandbox, &stretch.start, folder) {
+    pub fn begin(kit: &Kit, stretch: Stretch, folder: &Path) -> Result<Execution, Box<Problem>> {
+        match machine_at(kit, &stretch.start, folder) {
             Ok(machine) => {
                 let room_bytes = matches!(stretch.start, Start::Checkpoint { .. }).then_some(MAX_STRETCH_BYTES);
                 Ok(Execution { machine, stretch, room_bytes, callers: Callers::default() })
@@ -161,9 +218,16 @@ impl Execution {
             }
         }
         match self.machine.replay(transaction) {
-            Ok(entry) => {
-                if let Some(Entry { input: Input::Call(call), .. }) = &entry {
-                    self.callers.count(&call.caller);
+            Ok(ran) => {
+                match &ran {
+                    Ran::Call(entry) => {
+                        if let Input::Call(call) = &entry.input {
+                            self.callers.count(&call.caller);
+                        }
+                    }
+                    Ran::Request(_) => self.callers.requests += 1,
+                    Ran::Sealed => extend(&mut self.callers.sealed, transaction.txid().seqno, transaction.txid().seqno),
+                    Ran::Nothing => {}
                 }
                 Ok(())
             }
@@ -204,6 +268,14 @@ impl Callers {
         self.anonymous += other.anonymous;
         self.named += other.named;
         self.signed += other.signed;
+        self.requests += other.requests;
+        self.sealed.extend(&other.sealed);
+        self.sealed.sort_unstable();
+        let mut joined = Vec::new();
+        for (from, to) in std::mem::take(&mut self.sealed) {
+            extend(&mut joined, from, to);
+        }
+        self.sealed = joined;
     }
 }
 

@@ -5,9 +5,10 @@ use crate::Failed;
 use crate::address::Address;
 use crate::client::{Client, Who};
 use crate::download;
-use ledger::{Certificate, Keys, TxId};
+use ledger::{Certificate, Keys, LedgerSecret, TxId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a signature over the archive's transaction may be waited for.
@@ -26,6 +27,8 @@ pub struct Subject {
     pub claimed: Option<(String, String)>,
     /// The operator's own directory has the secret that guards the unsigned tail too.
     pub keys: Option<Keys>,
+    /// What opens its private tables, if the auditor was given it.
+    pub secret: Option<Arc<LedgerSecret>>,
     /// The service that it must be.
     pub pinned: Option<Certificate>,
     _kept: Option<tempfile::TempDir>,
@@ -72,7 +75,7 @@ pub fn fetch(address: &Address, keep: Option<&Path>, screen: &Screen) -> Result<
         }
         std::thread::sleep(SIGNATURE_INTERVAL);
     }
-    Ok(Subject { ledger: into, archive: Some(archive), claimed: Some(claimed), keys: None, pinned: None, _kept: kept })
+    Ok(Subject { ledger: into, archive: Some(archive), claimed: Some(claimed), keys: None, secret: None, pinned: None, _kept: kept })
 }
 
 /// A node's own directory, or one with chunk files in it.
@@ -88,5 +91,13 @@ pub fn open(dir: &Path, screen: &Screen) -> Result<Subject, Failed> {
     } else {
         (dir.to_owned(), None)
     };
-    Ok(Subject { ledger, archive: None, claimed: None, keys, pinned: None, _kept: None })
+    Ok(Subject { ledger, archive: None, claimed: None, keys, secret: None, pinned: None, _kept: None })
+}
+
+/// Reads a ledger secret: 64 hex digits, as a node keeps it in `keys/ledger_secret`.
+pub fn read_secret(path: &Path) -> Result<Arc<LedgerSecret>, Failed> {
+    let text = std::fs::read_to_string(path).map_err(|error| Failed::unable(format!("{}: {error}", path.display())))?;
+    let raw = ledger::hex::decode::<32>(text.trim());
+    let raw = raw.ok_or_else(|| Failed::unable(format!("{} holds no ledger secret: 64 hexadecimal digits", path.display())))?;
+    Ok(Arc::new(LedgerSecret::new(raw)))
 }

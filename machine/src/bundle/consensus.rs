@@ -70,6 +70,16 @@ pub fn status(store: &Store, view: u64, seqno: u64) -> Result<Status, Fault> {
     })
 }
 
+impl super::gov::Ledger for Store {
+    fn committed(&self) -> (u64, u64) {
+        committed(self).map_or((0, 0), |txid| (txid.view, txid.seqno))
+    }
+
+    fn status(&self, view: u64, seqno: u64) -> &'static str {
+        status(self, view, seqno).unwrap_or(Status::Unknown).name()
+    }
+}
+
 #[derive(Deserialize)]
 struct Question {
     #[serde(default)]

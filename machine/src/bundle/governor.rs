@@ -69,6 +69,7 @@ impl Governing for Governor<'_> {
     }
 
     fn run(&mut self, kind: &str, file: &str, source: &str, export: &str, args: &str) -> Result<Result<String, Failure>, Fault> {
+        let file = &rooted(file);
         let mut realm = match self.realm(kind, file, source)? {
             Ok(realm) => realm,
             Err(failure) => return Ok(Err(plain(failure))),
@@ -105,6 +106,11 @@ impl Governing for Governor<'_> {
     }
 }
 
+/// Modules are named by paths from the root.
+fn rooted(name: &str) -> String {
+    if name.starts_with('/') { name.to_owned() } else { format!("/{name}") }
+}
+
 /// A failure with its stack as apps know it.
 fn plain(failure: Failure) -> Failure {
     Failure { stack: run::shown(&failure.stack), ..failure }
@@ -112,7 +118,6 @@ fn plain(failure: Failure) -> Failure {
 
 /// The modules of a bundle by path, and those with handlers.
 fn sources_of(bundle: &Value) -> (BTreeMap<String, String>, Vec<String>) {
-    let rooted = |name: &str| if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
     let modules = bundle["modules"].as_array().into_iter().flatten();
     let texts =
         modules.filter_map(|module| Some((rooted(module["name"].as_str()?), module["module"].as_str()?.to_owned()))).collect();
@@ -132,6 +137,7 @@ fn shape(
     source: &str,
     names: &[&str],
 ) -> Result<Result<Value, Failure>, Fault> {
+    let file = &rooted(file);
     let mut realm = Realm::new(sandbox, limits, Kv::new(Context::Loading, Sources::one(file, source)))?;
     let entry = serde_json::to_string(&[file]).expect("a string can be written");
     if let Outcome::Failure(failure) | Outcome::Refused(failure) = realm.modules("gov", &entry, 0)? {

@@ -8,6 +8,7 @@ use super::history::Archive;
 use super::host::{Kv, Lent};
 use super::modules::Sources;
 use super::request::{Request, Response};
+use super::reuse::Interpreters;
 use super::routes::Mode;
 use super::store::Store;
 use super::turn::{Chance, Turn};
@@ -38,6 +39,11 @@ impl Reading {
         self.view.seqno()
     }
 
+    /// The same, with its view.
+    pub fn txid(&self) -> TxId {
+        TxId { view: self.view.last_view(), seqno: self.seqno() }
+    }
+
     /// The tables.
     pub fn store(&self) -> Store {
         Store::new(Records::of(&self.view))
@@ -49,6 +55,7 @@ impl Reading {
 pub struct Reader {
     of: Option<Arc<Deployed>>,
     realm: Option<Realm<Kv>>,
+    interpreters: Interpreters,
     parsed: Option<auth::Cache>,
     outside: Option<Box<dyn Outside>>,
     console: Option<Box<dyn FnMut(Level, &str) + Send>>,
@@ -62,6 +69,15 @@ pub struct Read {
     pub line: Option<Line>,
     /// It went well enough to say which transaction it has seen.
     pub names_transaction: bool,
+    /// The handler ran into its budget.
+    over: bool,
+}
+
+impl Read {
+    /// What is answered when nothing could be run.
+    pub fn failed(response: Response) -> Read {
+        Read { response, line: None, names_transaction: false, over: false }
+    }
 }
 
 impl Reader {
@@ -70,11 +86,21 @@ impl Reader {
         Reader { outside: Some(outside), console: Some(console), ..Reader::default() }
     }
 
-    /// Answers a request that only reads.
-    pub fn read(&mut self, reading: &Reading, request: &Request) -> Result<Read, Fault> {
+    /// Answers a request that only reads. With a budget of instructions: `None` if the handler needs more.
+    pub fn read(&mut self, reading: &Reading, request: &Request, budget: Option<u64>) -> Result<Option<Read>, Fault> {
+        let limit = reading.deployed.options.limits().instructions;
+        let budget = budget.filter(|budget| *budget < limit);
+        let read = self.answer(reading, request, budget.unwrap_or(limit))?;
+        Ok(Some(read).filter(|read| !(read.over && budget.is_some())))
+    }
+
+    fn answer(&mut self, reading: &Reading, request: &Request, instructions: u64) -> Result<Read, Fault> {
         let store = reading.store();
-        let said = |response: Response| Read { names_transaction: response.is_success(), response, line: None };
+        let said = |response: Response| Read { names_transaction: response.is_success(), response, line: None, over: false };
         if is_governance(request.path()) {
+            if gov::is_about_transactions(request.path()) {
+                return Ok(said(gov::transactions(request, &store)));
+            }
             let parsed = self.parsed.get_or_insert_with(auth::Cache::new);
             return Ok(said(gov::view(&store, request, parsed)?));
         }
@@ -112,13 +138,21 @@ impl Reader {
             body: &request.body,
             content: grant.content.as_deref(),
         };
-        let outcome = match self.realm(reading)? {
+        let key = endpoint.reuse.as_ref().map(|key| format!("{key} (ro)"));
+        let outcome = match self.realm(reading, key.as_deref())? {
             None => super::not_loaded(&exchange),
-            Some(realm) => {
+            Some(mut realm) => {
                 let mut back = None;
-                let outcome = run::lend(realm, Some(lent), &mut back, Context::AppReadOnly, |realm| {
-                    realm.respond_once(&exchange, request.time_ms)
+                realm.allow(instructions);
+                let outcome = run::lend(&mut realm, Some(lent), &mut back, Context::AppReadOnly, |realm| match key {
+                    Some(_) => realm.respond(&exchange, request.time_ms),
+                    None => realm.respond_once(&exchange, request.time_ms),
                 });
+                match key {
+                    _ if outcome.is_err() => {}
+                    Some(key) => self.interpreters.put(&key, realm, deployed.options.interpreters()),
+                    None => self.realm = Some(realm),
+                }
                 if let Some(back) = back {
                     let Lent { outside, console, .. } = *back;
                     (self.outside, self.console) = (Some(outside), Some(console));
@@ -126,22 +160,34 @@ impl Reader {
                 outcome?
             }
         };
+        let over = matches!(&outcome, sandbox::Outcome::Failure(failure) if failure.name == "InstructionLimitError");
         let answered = run::answered(outcome, endpoint, &deployed.options)?;
-        Ok(Read { names_transaction: answered.apply, response: answered.response, line: Some(answered.line) })
+        Ok(Read { over, names_transaction: answered.apply, response: answered.response, line: Some(answered.line) })
     }
 
-    fn realm(&mut self, reading: &Reading) -> Result<Option<&mut Realm<Kv>>, Fault> {
+    /// The realm for a request, taken out: a fresh one, or the interpreter of that key.
+    fn realm(&mut self, reading: &Reading, key: Option<&str>) -> Result<Option<Realm<Kv>>, Fault> {
         let deployed = &reading.deployed;
         if !self.of.as_ref().is_some_and(|of| Arc::ptr_eq(of, deployed)) {
             self.realm = None;
-            if let Some(image) = &deployed.image {
-                let mut host = Kv::new(Context::AppReadOnly, Sources::Tables);
-                host.shows_time_at_first = deployed.shows_time;
-                self.realm = Some(Realm::of_image(&reading.sandbox, deployed.options.limits(), host, image)?);
-            }
+            self.interpreters.flush();
             self.of = Some(deployed.clone());
         }
-        Ok(self.realm.as_mut())
+        let Some(image) = &deployed.image else { return Ok(None) };
+        let known = match key {
+            Some(key) => self.interpreters.take(key),
+            None => self.realm.take(),
+        };
+        if known.is_some() {
+            return Ok(known);
+        }
+        let mut host = Kv::new(Context::AppReadOnly, Sources::Tables);
+        host.shows_time_at_first = deployed.shows_time;
+        let (sandbox, limits) = (&reading.sandbox, deployed.options.limits());
+        Ok(Some(match key {
+            Some(_) => Realm::from_image(sandbox, limits, host, image)?,
+            None => Realm::of_image(sandbox, limits, host, image)?,
+        }))
     }
 }
 

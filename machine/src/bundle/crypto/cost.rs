@@ -5,14 +5,14 @@ use super::ec::Curve;
 
 /// A question as such: the JSON and the way to its answer.
 pub(super) const QUESTION: u64 = 5_000;
-/// The check of one.
+/// To check the signature of a certificate, a report or a text, ECDSA or other.
 pub(super) const ECDSA_VERIFY: u64 = 400_000;
 /// Ed25519 and X25519: a signature, a check, a public key.
 pub(super) const EDWARDS: u64 = 150_000;
 /// To check that a point is on its curve.
-pub(super) const EC_POINT: u64 = 100_000;
+pub(super) const EC_POINT: u64 = 200_000;
 /// The point of a private scalar.
-pub(super) const EC_PUBLIC: u64 = 300_000;
+pub(super) const EC_PUBLIC: u64 = 600_000;
 /// To parse a certificate.
 pub(super) const CERTIFICATE: u64 = 50_000;
 
@@ -26,7 +26,7 @@ pub(super) fn hash(length: usize) -> u64 {
     5 * length as u64
 }
 
-/// To wrap so many bytes: twelve rounds of AES for each eight of them.
+/// To wrap so many bytes: six encryptions with AES for each eight of them, in portable code.
 pub(super) fn wrap(length: usize) -> u64 {
     75 * length as u64
 }

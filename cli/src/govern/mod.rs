@@ -1,0 +1,3 @@
+//! Governance from the command line.
+pub mod bundle;
+pub mod cose;
