@@ -5,6 +5,7 @@ use crate::process::{self, Server};
 use crate::table::{Row, Target};
 use crate::{Loads, Plan, least};
 use std::error::Error;
+use std::path::Path;
 
 /// The example that is served: its counter.
 const BUNDLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples/banking");
@@ -52,4 +53,15 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
         Row::new("… `sandbox` to serving, new workspace", "ms", &serving_ms),
         Row::most("… resident after all loads", "MB", &rss_mb),
     ])
+}
+
+/// Loads a bundle that is served already.
+pub fn attached(port: u16, roots: &Path, requests: usize) -> Result<Vec<Row>, Box<dyn Error>> {
+    let mut rows = Vec::new();
+    for method in ["POST", "GET"] {
+        let measured = https::run(Load { roots, port, method, path: PATH, connections: CONNECTIONS, requests })?;
+        let detail = format!("p50 {:.2} ms, p99 {:.2} ms", measured.latency_ms(0.5), measured.latency_ms(0.99));
+        rows.push(Row::most(format!("{method} {PATH}"), "requests/s", &[measured.per_second()]).detail(detail));
+    }
+    Ok(rows)
 }

@@ -58,6 +58,9 @@ struct Args {
     /// Only load a server that already runs on this port, to look at it with a profiler. It must serve a counter.
     #[arg(long, value_name = "PORT")]
     attach: Option<u16>,
+    /// With --attach: the server is a bundle's, with a counter at /app/visits, and this is its service's certificate.
+    #[arg(long, value_name = "PEM", requires = "attach")]
+    service_cert: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -75,7 +78,10 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     if let Some(port) = args.attach {
-        return attached(port, args.calls as usize);
+        return match &args.service_cert {
+            Some(roots) => bundle::attached(port, roots, args.calls as usize),
+            None => attached(port, args.calls as usize),
+        };
     }
     let here = std::env::current_exe()?;
     let beside = here.parent().ok_or("this binary has no folder")?;

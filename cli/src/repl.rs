@@ -58,7 +58,7 @@ trait Answered {
 fn once(session: &mut impl Answered, source: &str) -> Result<(), Failed> {
     match session.eval(source)? {
         Outcome::Value(text) => println!("{text}"),
-        Outcome::Nothing | Outcome::Reply { .. } | Outcome::Invalid(_) => {}
+        Outcome::Nothing | Outcome::Reply(_) | Outcome::Invalid(_) => {}
         Outcome::Failure(failure) | Outcome::Refused(failure) => return Err(Failed::new(message(&failure))),
     }
     Ok(())
@@ -112,7 +112,7 @@ fn converse(session: &mut impl Answered, talk: &Talk) -> Result<(), Failed> {
                 source += &line;
                 match session.eval(&source)? {
                     Outcome::Value(text) => println!("{text}"),
-                    Outcome::Nothing | Outcome::Reply { .. } | Outcome::Invalid(_) => println!("undefined"),
+                    Outcome::Nothing | Outcome::Reply(_) | Outcome::Invalid(_) => println!("undefined"),
                     Outcome::Failure(failure) | Outcome::Refused(failure) => {
                         if is_unfinished(&failure, &source) {
                             source.push('\n');

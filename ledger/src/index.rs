@@ -56,7 +56,7 @@ pub struct Index<S> {
     stretches: VecDeque<Stretch>,
     /// By their ids.
     nodes: BTreeMap<String, Certificate>,
-    last: u64,
+    lacked: u64,
 }
 
 /// Where the transactions of a chunk begin.
@@ -115,13 +115,13 @@ impl<S: Storage> Index<S> {
             marks: BTreeMap::from([(1, Tree::new().frontier(None))]),
             stretches: VecDeque::new(),
             nodes: BTreeMap::new(),
-            last: 0,
+            lacked: 0,
         }
     }
 
-    /// The last transaction that it has come across.
-    pub fn last(&self) -> u64 {
-        self.last
+    /// The transaction that the last receipt lacked which was [`ReceiptError::NotSigned`]: that one, or one after it, signs.
+    pub fn lacked(&self) -> u64 {
+        self.lacked
     }
 
     /// A transaction, of which the tag was checked. `None` if the ledger does not go that far.
@@ -196,6 +196,7 @@ impl<S: Storage> Index<S> {
             }
             self.extend(first + STRETCH)?;
             if !self.marks.contains_key(&(first + STRETCH)) {
+                self.lacked = self.stretches[0].tree.size();
                 return Err(ReceiptError::NotSigned);
             }
         }
@@ -226,6 +227,7 @@ impl<S: Storage> Index<S> {
             let whole = (size - first) / STRETCH + 1;
             self.extend(first + whole * STRETCH)?;
             if self.stretches[0].tree.size() == size {
+                self.lacked = size;
                 return Ok(None);
             }
         }
@@ -293,7 +295,6 @@ impl<S: Storage> Index<S> {
             let raw = bytes[(start - base) as usize..(end - base) as usize].to_vec();
             show(Located::parse(&table.file, start, seqno, raw)?)?;
         }
-        self.last = self.last.max(last);
         Ok(last - from + 1)
     }
 

@@ -113,3 +113,48 @@ fn ledger_position(bytes: &[u8], seqno: usize) -> usize {
     let line = table + 4 * (seqno - 1);
     u32::from_le_bytes(bytes[line..line + 4].try_into().unwrap()) as usize
 }
+
+/// Prints what looking things up costs. `cargo test --release -p ledger --test index -- --ignored --nocapture`
+#[test]
+#[ignore = "a measurement"]
+#[allow(clippy::disallowed_methods)] // the clock decides nothing
+fn cost() {
+    const ALL: u64 = 200_000;
+    let folder = tempfile::tempdir().unwrap();
+    let mut service = Service::create(Dir::create(folder.path()).unwrap()).unwrap();
+    service.put(&support::genesis_writes()).unwrap();
+    for n in 2..=ALL {
+        match n {
+            n if n % 100 == 0 => service.sign(n % 5000 == 0).unwrap(),
+            n if n % 10_000 == 17 => service.checkpoint().unwrap(),
+            _ => {
+                let mut writes = call(n);
+                writes.put("public:log", b"message".as_slice(), vec![7; 1000]);
+                service.put(&writes).unwrap();
+            }
+        }
+        service.sealed.clear();
+    }
+    service.commit().unwrap();
+    let mut index = open(folder.path());
+    let mut time = |what: &str, count: u64, run: &mut dyn FnMut(&mut Index<Dir>, u64)| {
+        let began = std::time::Instant::now();
+        (0..count).for_each(|n| run(&mut index, n));
+        println!("{what}: {:.1} µs", began.elapsed().as_secs_f64() * 1e6 / count as f64);
+    };
+    let receipt = |index: &mut Index<Dir>, seqno: u64| {
+        let transaction = index.transaction(seqno).unwrap().unwrap();
+        index.receipt(&transaction).unwrap();
+    };
+    time("the first receipt, 7,777 after a checkpoint", 1, &mut |index, _| receipt(index, 177_794));
+    time("receipts near it", 100, &mut |index, n| receipt(index, 177_700 + n));
+    time("at the end", 1, &mut |index, _| receipt(index, ALL - 1));
+    time("a range of 10,000, each", 10_000, &mut |index, n| receipt(index, 40_000 + n));
+    time("again, each", 10_000, &mut |index, n| receipt(index, 40_000 + n));
+    time("transactions alone, each", 10_000, &mut |index, n| drop(index.transaction(40_000 + n).unwrap().unwrap()));
+    time("receipts everywhere, each", 2_000, &mut |index, n| receipt(index, n * 7919 % (ALL - 100) + 1));
+    time("once more, each", 2_000, &mut |index, n| receipt(index, n * 7919 % (ALL - 100) + 1));
+    let began = std::time::Instant::now();
+    ledger::receipt::from_ledger(service.log.storage(), keys(), 177_794).unwrap();
+    println!("by reading from the checkpoint: {:.0} µs", began.elapsed().as_secs_f64() * 1e6);
+}

@@ -16,6 +16,9 @@ export function count(request) {
   counter.set(key, ccf.jsonCompatibleToBuf(n));
   return { body: { n } };
 }
+export function nothing() { return {}; }
+export function body() { return { body: { n: 1 } }; }
+export function get() { counter.get(key); return {}; }
 export function read(request) {
   return { body: { n: ccf.bufToJsonCompatible(counter.get(key)) } };
 }
@@ -50,7 +53,9 @@ fn run(requests: u64) {
     };
     rows.put(tables::MODULES, "/app.js", APP);
     rows.put(tables::ENDPOINTS, "POST /count", endpoint("count", "readwrite"));
-    rows.put(tables::ENDPOINTS, "GET /read", endpoint("read", "readonly"));
+    for name in ["read", "nothing", "body", "get"] {
+        rows.put(tables::ENDPOINTS, format!("GET /{name}"), endpoint(name, "readonly"));
+    }
     rows.put(tables::SERVICE_INFO, tables::SINGLETON, r#"{"cert":"","status":"Open"}"#);
     let service = Service {
         format: machine::service::FORMAT,
@@ -90,6 +95,17 @@ fn run(requests: u64) {
         machine.respond(txid, &request("POST", "/app/count", number), Chance::Fresh, false).expect("it runs");
     }
     println!("write, published {:.1} µs", (cpu() - began) / requests as f64);
+    for (what, target) in [("nothing", "/app/nothing"), ("a body", "/app/body"), ("a get", "/app/get")] {
+        let reading = machine.as_bundle_mut().expect("a bundle").publish();
+        let mut reader = machine::bundle::reader::Reader::default();
+        for number in 0..requests + 1_000 {
+            if number == 1_000 {
+                began = cpu();
+            }
+            reader.read(&reading, &request("GET", target, number), None).expect("it runs").expect("no budget");
+        }
+        println!("read that does {what}  {:.1} µs", (cpu() - began) / requests as f64);
+    }
     let reading = machine.as_bundle_mut().expect("a bundle").publish();
     let mut reader = machine::bundle::reader::Reader::default();
     for number in 0..requests + 1_000 {

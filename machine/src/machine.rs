@@ -330,7 +330,10 @@ impl Machine {
             return Err(diverges(Difference::Order("the first transaction does not say what the ledger is a ledger of")));
         }
         if let Some(record) = recorded.get(maps::GLASSBOX, maps::CHECKPOINT_KEY) {
-            Checkpoint::decode(record).map_err(|error| diverges(error.into()))?;
+            let checkpoint = Checkpoint::decode(record).map_err(|error| diverges(error.into()))?;
+            if let App::Bundle(bundle) = &mut self.app {
+                bundle.believe(&checkpoint);
+            }
             let writes = self.checkpoint(txid)?;
             compare("the checkpoint", recorded, &writes).map_err(diverges)?;
             return Ok(Ran::Nothing);

@@ -317,6 +317,11 @@ impl Records {
         Ok(())
     }
 
+    /// Takes what a checkpoint says of requests that cannot be read here.
+    pub(crate) fn believe(&mut self, checkpoint: &Checkpoint) {
+        (self.entries, self.time_ms) = (checkpoint.entries, checkpoint.time_ms);
+    }
+
     /// The row of a view that begins with this transaction.
     fn begins(&self, txid: TxId) -> Option<([u8; 8], [u8; 8])> {
         (txid.view != self.view).then(|| (txid.view.to_be_bytes(), txid.seqno.to_be_bytes()))

@@ -15,8 +15,53 @@ pub struct Exchange<'a> {
     pub request: &'a str,
     /// Its body.
     pub body: &'a [u8],
+    /// A transaction of the past that it sees as `ccf.historicalState`, JSON.
+    pub state: Option<&'a str>,
     /// What its caller has signed, if it is signed.
     pub content: Option<&'a [u8]>,
+}
+
+/// What a handler answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The status, 200 to 599.
+    pub status: u16,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+    /// Whether its writes count, if it said so.
+    pub apply: Option<bool>,
+    /// What it claims.
+    pub claims: Option<[u8; 32]>,
+    /// It wants a line in the log.
+    pub metrics: bool,
+}
+
+/// Reads a reply as the guest has written it.
+pub(crate) fn read_reply(mut bytes: &[u8]) -> Option<Reply> {
+    fn number(bytes: &mut &[u8]) -> Option<usize> {
+        let (number, rest) = bytes.split_first_chunk::<4>()?;
+        *bytes = rest;
+        Some(u32::from_le_bytes(*number) as usize)
+    }
+    fn field(bytes: &mut &[u8]) -> Option<Vec<u8>> {
+        let len = number(bytes)?;
+        let (field, rest) = bytes.split_at_checked(len)?;
+        *bytes = rest;
+        Some(field.to_vec())
+    }
+    let text = |bytes: &mut &[u8]| String::from_utf8(field(bytes)?).ok();
+    let (&[low, high, apply, metrics], rest) = bytes.split_first_chunk::<4>()?;
+    bytes = rest;
+    let claims = field(&mut bytes)?.try_into().ok();
+    let headers = (0..number(&mut bytes)?).map(|_| Some((text(&mut bytes)?, text(&mut bytes)?))).collect::<Option<_>>()?;
+    let apply = match apply {
+        0 => None,
+        apply => Some(apply == 2),
+    };
+    let body = field(&mut bytes)?;
+    Some(Reply { status: u16::from_le_bytes([low, high]), headers, body, apply, claims, metrics: metrics != 0 })
 }
 
 impl<H: Host> Realm<H> {
@@ -89,8 +134,8 @@ impl<H: Host> Realm<H> {
     }
 }
 
-fn fields<'a>(exchange: &Exchange<'a>) -> [&'a [u8]; 6] {
-    let Exchange { module, function, request, body, content } = exchange;
+fn fields<'a>(exchange: &Exchange<'a>) -> [&'a [u8]; 7] {
+    let Exchange { module, function, request, body, state, content } = exchange;
     let signed: &[u8] = if content.is_some() { b"1" } else { b"" };
-    [module.as_bytes(), function.as_bytes(), request.as_bytes(), body, signed, content.unwrap_or_default()]
+    [module.as_bytes(), function.as_bytes(), request.as_bytes(), body, state.unwrap_or_default().as_bytes(), signed, content.unwrap_or_default()]
 }

@@ -19,7 +19,7 @@ mod oracle;
 mod realm;
 mod share;
 
-pub use bundle::Exchange;
+pub use bundle::{Exchange, Reply};
 pub use heap::{Image, PAGE_BYTES};
 pub use host::{Answer, Consult, Fault, Host, Level, OracleAnswer, World};
 pub use oracle::{MAX_ORACLE_BYTES, encode as encode_oracle_answer};

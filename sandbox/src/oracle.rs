@@ -79,7 +79,7 @@ pub(crate) fn run(sandbox: Sandbox, heap: &[u8], stack: i32, world: Box<dyn Worl
                 (Outcome::Value(json), None) => Ok(Some(json)),
                 (Outcome::Nothing, None) => Ok(None),
                 (Outcome::Failure(failure) | Outcome::Refused(failure), None) => Err(said(failure)),
-                (Outcome::Reply { .. } | Outcome::Invalid(_), None) => return Err(Fault("an oracle is no handler".into())),
+                (Outcome::Reply(_) | Outcome::Invalid(_), None) => return Err(Fault("an oracle is no handler".into())),
             })
         });
         let thread = spawned.map_err(|error| Fault(format!("a thread for an oracle: {error}")))?;

@@ -1,5 +1,6 @@
 //! A realm: one instance of the guest with its heap, and the work it does.
 
+use crate::bundle::{self, Reply};
 use crate::heap::{Heap, PAGE_BYTES, Reservations};
 use crate::host::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use crate::oracle;
@@ -73,12 +74,7 @@ pub enum Outcome {
     /// The source does not parse; nothing ran.
     Refused(Failure),
     /// What a bundle's handler answers.
-    Reply {
-        /// JSON: `{"status":…,"headers":{…},"apply":true|false|null,"claims":"hex"|null,"metrics":true|false}`
-        head: String,
-        /// The body.
-        body: Vec<u8>,
-    },
+    Reply(Reply),
     /// There is no such handler, or what it returned is no response.
     Invalid(String),
 }
@@ -759,7 +755,7 @@ fn read_outcome(memory: &[u8], reply: u64) -> Result<Outcome, Fault> {
         1 => Outcome::Nothing,
         2 => Outcome::Failure(Failure { name: field()?, message: field()?, stack: field()? }),
         3 => Outcome::Refused(Failure { name: field()?, message: field()?, stack: field()? }),
-        4 => Outcome::Reply { head: field()?, body: bytes()? },
+        4 => Outcome::Reply(bundle::read_reply(rest).ok_or_else(malformed)?),
         5 => Outcome::Invalid(field()?),
         _ => return Err(malformed()),
     })

@@ -260,6 +260,13 @@ impl Bundle {
         }
     }
 
+    /// Who cannot read requests cannot count them: then what a checkpoint says of their number and times is taken.
+    pub(crate) fn believe(&mut self, checkpoint: &Checkpoint) {
+        if self.lent().blind {
+            self.records_mut().believe(checkpoint);
+        }
+    }
+
     /// Interpreters whose heaps are not known any more.
     pub(crate) fn forget(&mut self) {
         self.interpreters.flush();
@@ -303,12 +310,13 @@ impl Bundle {
             Ok(grant) => grant,
             Err(denied) => return Ok(Exchange { response: denied.response(), sealed: None, line: None }),
         };
-        let head = run::head(request, endpoint, &parameters, &grant, None);
+        let head = run::head(request, endpoint, &parameters, &grant);
         let exchange = sandbox::Exchange {
             module: &endpoint.module,
             function: &endpoint.function,
             request: &head,
             body: &request.body,
+            state: None,
             content: grant.content.as_deref(),
         };
         let context = if endpoint.mode == Mode::ReadWrite { Context::App } else { Context::AppReadOnly };

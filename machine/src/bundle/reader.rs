@@ -125,17 +125,18 @@ impl Reader {
         });
         let state = match endpoint.mode {
             Mode::Historical => match past(&mut lent, request)? {
-                Ok(state) => Some(state),
+                Ok(state) => Some(state.to_string()),
                 Err(response) => return Ok(said(response)),
             },
             _ => None,
         };
-        let head = run::head(request, endpoint, &parameters, &grant, state.as_ref());
+        let head = run::head(request, endpoint, &parameters, &grant);
         let exchange = sandbox::Exchange {
             module: &endpoint.module,
             function: &endpoint.function,
             request: &head,
             body: &request.body,
+            state: state.as_deref(),
             content: grant.content.as_deref(),
         };
         let key = endpoint.reuse.as_ref().map(|key| format!("{key} (ro)"));

@@ -10,12 +10,10 @@ use super::routes::{Endpoint, Found};
 use super::{Line, Route, app_path, unrouted};
 use crate::Fault;
 use ledger::Hash;
-use sandbox::{Failure, Outcome, Realm};
-use serde::Deserialize;
+use sandbox::{Failure, Outcome, Realm, Reply};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use serde_json::json;
 
 /// What a handler has answered.
 pub(crate) struct Answered {
@@ -81,17 +79,14 @@ struct Head<'a> {
     url: &'a str,
     params: Pairs<'a>,
     caller: &'a RawValue,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    state: Option<&'a Value>,
 }
 
-/// The request without its body, as the realm gets it. `state`: the transaction of the past that a historical handler sees.
+/// The request without its body, as the realm gets it.
 pub(crate) fn head(
     request: &Request,
     endpoint: &Endpoint,
     parameters: &[(String, String)],
     grant: &Grant,
-    state: Option<&Value>,
 ) -> String {
     let prefixed = |path: &str| if path.starts_with("/app/") { path.to_owned() } else { format!("/app{path}") };
     let (path, url) = (prefixed(request.path()), prefixed(&request.target));
@@ -107,18 +102,8 @@ pub(crate) fn head(
         url: &url,
         params: Pairs(parameters),
         caller: &caller,
-        state,
     };
     serde_json::to_string(&head).expect("strings can be written")
-}
-
-#[derive(Deserialize)]
-struct ReplyHead {
-    status: u16,
-    headers: BTreeMap<String, String>,
-    apply: Option<bool>,
-    claims: Option<String>,
-    metrics: bool,
 }
 
 /// What a handler's outcome says to the client.
@@ -131,13 +116,10 @@ pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options)
         line: Line { route: route.clone(), wanted: true, thrown },
     };
     Ok(match outcome {
-        Outcome::Reply { head, body } => {
-            let malformed = |error: serde_json::Error| sandbox::Fault(format!("a malformed reply from the guest: {error}"));
-            let head: ReplyHead = serde_json::from_str(&head).map_err(malformed)?;
-            let claims = head.claims.and_then(|hex| ledger::hex::decode(&hex));
-            let response = Response { status: head.status, headers: head.headers.into_iter().collect(), body };
-            let apply = head.apply.unwrap_or(response.is_success());
-            Answered { response, apply, claims, line: Line { route, wanted: head.metrics, thrown: None } }
+        Outcome::Reply(Reply { status, headers, body, apply, claims, metrics }) => {
+            let response = Response { status, headers, body };
+            let apply = apply.unwrap_or(response.is_success());
+            Answered { response, apply, claims, line: Line { route, wanted: metrics, thrown: None } }
         }
         Outcome::Invalid(message) => failed(Response::error(500, "InternalError", message), None),
         Outcome::Failure(failure) | Outcome::Refused(failure) => {

@@ -452,7 +452,7 @@ impl Files {
         let Some(realm) = &mut self.previous else { return Ok(Answer::Nothing) };
         match realm.peek(name, self.time_ms).map_err(Problem::Fault)? {
             sandbox::Outcome::Value(json) => Ok(Answer::Text(json)),
-            sandbox::Outcome::Nothing | sandbox::Outcome::Reply { .. } | sandbox::Outcome::Invalid(_) => Ok(Answer::Nothing),
+            sandbox::Outcome::Nothing | sandbox::Outcome::Reply(_) | sandbox::Outcome::Invalid(_) => Ok(Answer::Nothing),
             sandbox::Outcome::Failure(failure) | sandbox::Outcome::Refused(failure) => {
                 Ok(Answer::Refused { name: failure.name.into(), message: failure.message })
             }

@@ -371,6 +371,6 @@ pub(crate) fn result_of(outcome: sandbox::Outcome) -> outcome::Result {
         sandbox::Outcome::Value(json) => Ok(Some(json)),
         sandbox::Outcome::Nothing => Ok(None),
         sandbox::Outcome::Failure(failure) | sandbox::Outcome::Refused(failure) => Err(failure),
-        sandbox::Outcome::Reply { .. } | sandbox::Outcome::Invalid(_) => Err(failure("Error", "A script has no handlers".into())),
+        sandbox::Outcome::Reply(_) | sandbox::Outcome::Invalid(_) => Err(failure("Error", "A script has no handlers".into())),
     }
 }

@@ -13,10 +13,26 @@ pub enum Outcome {
     Failure { name: String, message: String, stack: String },
     /// The source does not parse: nothing ran.
     Refused { name: String, message: String, stack: String },
-    /// What a bundle's handler answers: a head, JSON, and a body.
-    Reply { head: String, body: Vec<u8> },
+    /// What a bundle's handler answers.
+    Reply(Reply),
     /// What a bundle's handler returned is no response, or there is no such handler.
     Invalid(String),
+}
+
+/// A handler's answer.
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// Whether its writes count, if it said so.
+    pub apply: Option<bool>,
+    /// It wants a line in the log.
+    pub metrics: bool,
+    /// What it claims: 32 bytes, or none.
+    pub claims: Vec<u8>,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
 }
 
 impl Outcome {
@@ -34,9 +50,21 @@ impl Outcome {
                 field(out, message.as_bytes());
                 field(out, stack.as_bytes());
             }
-            Outcome::Reply { head, body } => {
+            Outcome::Reply(Reply { status, apply, metrics, claims, headers, body }) => {
                 out.push(4);
-                field(out, head.as_bytes());
+                out.extend_from_slice(&status.to_le_bytes());
+                out.push(match apply {
+                    None => 0,
+                    Some(false) => 1,
+                    Some(true) => 2,
+                });
+                out.push(u8::from(*metrics));
+                field(out, claims);
+                out.extend_from_slice(&(headers.len() as u32).to_le_bytes());
+                for (name, value) in headers {
+                    field(out, name.as_bytes());
+                    field(out, value.as_bytes());
+                }
                 field(out, body);
             }
             Outcome::Invalid(message) => {
@@ -138,9 +166,9 @@ pub extern "C" fn modules() -> u64 {
 #[unsafe(no_mangle)]
 pub extern "C" fn respond() -> u64 {
     run(|guest, request| {
-        let [module, function, head, body, signed, content] = fields(request);
+        let [module, function, head, body, state, signed, content] = fields(request);
         let content = if signed.is_empty() { None } else { Some(content) };
-        guest.respond(text(module), text(function), text(head), body, content)
+        guest.respond(text(module), text(function), text(head), body, text(state), content)
     })
 }
 

@@ -1,13 +1,14 @@
 //! What a bundle's realm has beside a script's: ES modules from the host, requests and replies, and bytes without copies in
 //! JavaScript.
 
-use crate::abi::{self, Outcome};
+use crate::abi::{self, Outcome, Reply};
 use crate::realm::{Guest, json, thrown, well_formed};
 use rquickjs::loader::{ImportAttributes, Loader, Resolver};
 use rquickjs::module::Declared;
 use rquickjs::{Array, ArrayBuffer, Ctx, Exception, Function, IntoJs, Module, Object, Result, String as JsString, Value};
+use rquickjs::{Coerced, FromJs, qjs};
 use rquickjs::{function::Func, prelude::Opt};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 const PRELUDE: [(&str, &str); 5] = [
     ("glassbox:base", include_str!("../prelude/bundle/base.js")),
@@ -97,34 +98,31 @@ impl Guest {
     }
 
     /// Has a handler answer a request.
-    pub fn respond(&self, module: &str, function: &str, request: &str, body: &[u8], content: Option<&[u8]>) -> Outcome {
+    pub fn respond(&self, module: &str, function: &str, request: &str, body: &[u8], state: &str, content: Option<&[u8]>) -> Outcome {
         self.begin();
+        VERDICT.with_borrow_mut(|verdict| *verdict = Verdict { metrics: verdict.metrics, ..Verdict::default() });
         self.within(|ctx, entry| {
             let buffer = |bytes: &[u8]| ArrayBuffer::new_copy(ctx.clone(), bytes).map_err(|_| thrown(ctx));
             let body = buffer(body)?;
             let content = content.map(buffer).transpose()?;
+            let state = (!state.is_empty()).then_some(state);
             let dispatch: Function = entry.get("dispatch").map_err(|_| thrown(ctx))?;
-            let dispatched: Value = dispatch.call((module, function, request, body, content)).map_err(|_| thrown(ctx))?;
+            let dispatched: Value =
+                dispatch.call((module, function, request, body, content, state)).map_err(|_| thrown(ctx))?;
             if let Some(text) = dispatched.as_string() {
                 return Ok(Outcome::Invalid(well_formed(text)));
             }
             let value: Value = dispatched.as_array().expect("a string or an array").get(0).map_err(|_| thrown(ctx))?;
             let value = if value.is_promise() { self.settle(ctx, entry, value)? } else { value };
-            let respond: Function = entry.get("respond").map_err(|_| thrown(ctx))?;
-            let reply: Value = respond.call((value,)).map_err(|_| thrown(ctx))?;
-            // Getters of the reply may have queued jobs.
-            self.settle(ctx, entry, Value::new_undefined(ctx.clone()))?;
-            if let Some(text) = reply.as_string() {
-                return Ok(Outcome::Invalid(well_formed(text)));
-            }
-            let reply: &Array = reply.as_array().expect("a string or an array");
-            let head: JsString = reply.get(0).map_err(|_| thrown(ctx))?;
-            let body: Value = reply.get(1).map_err(|_| thrown(ctx))?;
-            let body = match body.as_string() {
-                Some(text) => well_formed(text).into_bytes(),
-                None => bytes_of(body).unwrap_or_default(),
+            let reply = match reply(ctx, value) {
+                Ok(Ok(reply)) => reply,
+                Ok(Err(what)) => return Ok(Outcome::Invalid(format!("Invalid endpoint function return value ({what})."))),
+                Err(_) => return Err(thrown(ctx)),
             };
-            Ok(Outcome::Reply { head: well_formed(&head), body })
+            // Getters of the reply, and what was not awaited, may have queued jobs.
+            self.settle(ctx, entry, Value::new_undefined(ctx.clone()))?;
+            let Verdict { apply, metrics, claims } = VERDICT.with_borrow(Clone::clone);
+            Ok(Outcome::Reply(Reply { apply, metrics, claims, ..reply }))
         })
     }
 
@@ -143,6 +141,95 @@ impl Guest {
             json(ctx, value)
         })
     }
+}
+
+/// Reads what a handler has returned, or says what is wrong with it.
+fn reply<'js>(ctx: &Ctx<'js>, value: Value<'js>) -> Result<std::result::Result<Reply, &'static str>> {
+    let Some(object) = value.as_object().filter(|_| !value.is_function()) else { return Ok(Err("not an object")) };
+    let status: Value = object.get("statusCode")?;
+    let status = match (status.as_int(), status.as_float()) {
+        _ if status.is_undefined() || status.is_null() => 200,
+        (Some(status), _) => status,
+        (None, Some(number)) if number.trunc() == number && (100.0..600.0).contains(&number) => number as i32,
+        _ => return Ok(Err("status code type")),
+    };
+    // What is sent has a status between these.
+    let Some(status) = u16::try_from(status).ok().filter(|status| (200..600).contains(status)) else {
+        return Ok(Err("status code type"));
+    };
+    let body: Value = object.get("body")?;
+    let (kind, body) = if body.is_undefined() {
+        (None, Vec::new())
+    } else if let Some(text) = body.as_string() {
+        (Some("text/plain"), well_formed(text).into_bytes())
+    } else if let Some(bytes) = bytes_of(body.clone()) {
+        (Some("application/octet-stream"), bytes)
+    } else if let Some(bytes) = bytes_of_view(&body)? {
+        (Some("application/octet-stream"), bytes)
+    } else {
+        const WRONG: &str = "error during JSON conversion of body";
+        match ctx.json_stringify(body) {
+            Ok(Some(text)) => (Some("application/json"), well_formed(&text).into_bytes()),
+            Ok(None) => return Ok(Err(WRONG)),
+            Err(_) => {
+                let _ = ctx.catch();
+                return Ok(Err(WRONG));
+            }
+        }
+    };
+    let mut headers: Vec<(String, String)> = Vec::new();
+    if let Some(kind) = kind {
+        headers.push(("content-type".into(), kind.into()));
+    }
+    let given: Value = object.get("headers")?;
+    if !given.is_undefined() && !given.is_null() {
+        let Some(given) = given.as_object() else { return Ok(Err("header type")) };
+        for pair in given.props::<String, Value>() {
+            let (name, value) = pair?;
+            let Ok(Coerced(value)) = Coerced::<String>::from_js(ctx, value) else {
+                let _ = ctx.catch();
+                return Ok(Err("header value type"));
+            };
+            let name = name.to_lowercase();
+            headers.retain(|(known, _)| *known != name);
+            headers.push((name, value));
+        }
+    }
+    Ok(Ok(Reply { status, apply: None, metrics: true, claims: Vec::new(), headers, body }))
+}
+
+/// What a typed array or a DataView shows of its buffer, copied.
+fn bytes_of_view(value: &Value<'_>) -> Result<Option<Vec<u8>>> {
+    let Some(object) = value.as_object() else { return Ok(None) };
+    // SAFETY: both read the class of a value, nothing else.
+    let (typed, class) = unsafe { (qjs::JS_GetTypedArrayType(value.as_raw()), qjs::JS_GetClassID(value.as_raw())) };
+    let is_view = typed >= 0 || class == DATA_VIEW.get();
+    if !is_view {
+        return Ok(None);
+    }
+    let (buffer, from, len): (Value, usize, usize) = (object.get("buffer")?, object.get("byteOffset")?, object.get("byteLength")?);
+    let bytes = bytes_of(buffer).unwrap_or_default();
+    Ok(Some(bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default().to_vec()))
+}
+
+/// What a request has said of itself.
+#[derive(Clone)]
+struct Verdict {
+    apply: Option<bool>,
+    metrics: bool,
+    claims: Vec<u8>,
+}
+
+impl Default for Verdict {
+    fn default() -> Verdict {
+        Verdict { apply: None, metrics: true, claims: Vec::new() }
+    }
+}
+
+thread_local! {
+    /// The class of DataViews.
+    static DATA_VIEW: Cell<u32> = const { Cell::new(u32::MAX) };
+    static VERDICT: RefCell<Verdict> = RefCell::default();
 }
 
 /// The content of an ArrayBuffer, copied before any script can run and detach it.
@@ -269,10 +356,6 @@ fn number(value: Value<'_>) -> Option<f64> {
     Some(u64::from_le_bytes(bytes) as f64)
 }
 
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Adds what the prelude of bundles needs.
 pub fn register(native: &Object<'_>) -> Result<()> {
     native.set("kv", Func::from(kv))?;
@@ -286,9 +369,15 @@ pub fn register(native: &Object<'_>) -> Result<()> {
         "fromBuffer",
         Func::from(|value: Value<'_>| String::from_utf8_lossy(&bytes_of(value).unwrap_or_default()).into_owned()),
     )?;
-    native.set("toHex", Func::from(|value: Value<'_>| hex(&bytes_of(value).unwrap_or_default())))?;
+    let view: Value = native.ctx().eval("new DataView(new ArrayBuffer(0))")?;
+    // SAFETY: reads the class of a value, nothing else.
+    DATA_VIEW.set(unsafe { qjs::JS_GetClassID(view.as_raw()) });
+    let verdict = Object::new(native.ctx().clone())?;
+    verdict.set("apply", Func::from(|apply: bool| VERDICT.with_borrow_mut(|verdict| verdict.apply = Some(apply))))?;
+    verdict.set("metrics", Func::from(|metrics: bool| VERDICT.with_borrow_mut(|verdict| std::mem::replace(&mut verdict.metrics, metrics))))?;
+    verdict.set("claims", Func::from(|claims: Value<'_>| VERDICT.with_borrow_mut(|verdict| verdict.claims = bytes_of(claims).unwrap_or_default())))?;
+    native.set("verdict", verdict)?;
     native.set("copy", Func::from(copy))?;
-    native.set("view", Func::from(view))?;
     native.set("failed", Func::from(|| FAILED.with_borrow(|(name, why)| vec![name.clone(), (*why).to_owned()])))
 }
 
@@ -298,11 +387,4 @@ fn to_buffer<'js>(ctx: Ctx<'js>, text: JsString<'js>) -> Result<ArrayBuffer<'js>
 
 fn copy<'js>(ctx: Ctx<'js>, value: Value<'js>) -> Result<ArrayBuffer<'js>> {
     ArrayBuffer::new_copy(ctx, bytes_of(value).unwrap_or_default())
-}
-
-/// What a typed array or a DataView shows of its buffer.
-fn view<'js>(ctx: Ctx<'js>, value: Object<'js>) -> Result<ArrayBuffer<'js>> {
-    let (buffer, from, len): (Value, usize, usize) = (value.get("buffer")?, value.get("byteOffset")?, value.get("byteLength")?);
-    let bytes = bytes_of(buffer).unwrap_or_default();
-    ArrayBuffer::new_copy(ctx, bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default())
 }

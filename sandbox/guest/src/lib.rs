@@ -22,10 +22,11 @@
 //! peek   -> name of a variable                           reply: outcome (its value as JSON)
 //! oracle -> nothing                                      reply: outcome; runs in a fork, see below
 //! modules -> kind of a bundle's realm, names (JSON array)   reply: outcome
-//! respond -> module, function, request (JSON), body, "1" if signed, signed content   reply: outcome
+//! respond -> module, function, request (JSON), body, a transaction of the past (JSON) or nothing, "1" if signed, signed
+//!            content   reply: outcome
 //! invoke -> module, function, arguments (JSON array)     reply: outcome
 //! outcome = tag u8, fields   0 value: JSON   1 no value   2 failure: name, message, stack   3 nothing ran: as 2
-//!                            4 a bundle's reply: head (JSON), body   5 no reply: why
+//!                            4 a bundle's reply, as `abi.rs` has it   5 no reply: why
 //! ```
 //!
 //! When a script asks an oracle, the host copies the memory in the middle of that call, and calls `oracle` in the copy: it

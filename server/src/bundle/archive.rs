@@ -77,30 +77,26 @@ impl Ledger {
 
     /// Reads a transaction and finds its receipt, which must come.
     fn find(&self, seqno: u64) -> Result<Option<Past>, Fault> {
-        let mut looks = LOOKS;
-        let mut wanted = seqno;
+        let (mut looks, mut wanted) = (LOOKS, seqno);
         let mut found: Option<Transaction> = None;
         while looks > 0 {
             (self.wait_until_durable)(wanted);
+            looks -= 1;
             let mut index = self.index();
-            let before = index.last();
             if found.is_none() {
                 found = index.transaction(seqno).map_err(broken)?;
             }
-            if let Some(transaction) = &found {
-                match index.receipt(transaction) {
-                    Ok((receipt, by)) => {
-                        drop(index);
-                        (self.wait_until_durable)(by);
-                        return self.past_of(transaction, &receipt).map(Some);
-                    }
-                    // The signature is on its way: it comes with one of the next transactions.
-                    Err(ReceiptError::NotSigned) => wanted = index.last() + 1,
-                    Err(error) => return Err(broken(error)),
+            let Some(transaction) = &found else { continue };
+            match index.receipt(transaction) {
+                Ok((receipt, by)) => {
+                    drop(index);
+                    (self.wait_until_durable)(by);
+                    return self.past_of(transaction, &receipt).map(Some);
                 }
-            }
-            if index.last() == before {
-                looks -= 1;
+                // The signature is on its way: it is one of the next transactions.
+                Err(ReceiptError::NotSigned) if index.lacked() > wanted => (looks, wanted) = (LOOKS, index.lacked()),
+                Err(ReceiptError::NotSigned) => {}
+                Err(error) => return Err(broken(error)),
             }
         }
         Ok(None)
@@ -211,5 +207,4 @@ impl Recent {
 }
 
 #[cfg(test)]
-#[path = "archive_tests.rs"]
-mod tests;
+pub(super) mod tests;

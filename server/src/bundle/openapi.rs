@@ -38,7 +38,8 @@ pub fn governance(routes: &[(&str, &str)]) -> Value {
         let mut operation = json!({});
         if signed {
             operation["security"] = json!([{ "member_cose_sign1": [] }]);
-            operation["requestBody"] = json!({ "content": { "application/cose": { "schema": { "type": "string", "format": "binary" } } } });
+            operation["requestBody"] =
+                json!({ "content": { "application/cose": { "schema": { "type": "string", "format": "binary" } } } });
         }
         document.add(verb, template.strip_prefix("/gov").unwrap_or(template), operation);
     }
@@ -54,7 +55,8 @@ pub(super) fn node(routes: impl Iterator<Item = (&'static str, &'static str)>) -
         let status = if template.starts_with("/ready/") { "204" } else { "200" };
         let mut operation = json!({ "responses": { status: answer(verb, template), "default": error() } });
         if template == "/network/nodes" {
-            operation["parameters"] = ["host", "port", "status"].iter().map(|name| query(name, false, json!({ "type": "string" }))).collect();
+            operation["parameters"] =
+                ["host", "port", "status"].iter().map(|name| query(name, false, json!({ "type": "string" }))).collect();
         }
         document.add(verb, template, operation);
     }
@@ -141,7 +143,8 @@ impl Document {
     /// What is built in under every prefix.
     fn add_everywhere(&mut self) {
         let named = |summary: &str, parameters: Value, schema: Value| {
-            json!({ "summary": summary, "parameters": parameters, "responses": { "200": body(schema), "default": error() } })
+            let responses = json!({ "200": body(schema), "default": error() });
+            json!({ "summary": summary, "parameters": parameters, "responses": responses })
         };
         let txid = json!([query("transaction_id", true, schema("TransactionId"))]);
         let history = json!([
@@ -177,9 +180,8 @@ fn complete(template: &str, path: &mut Value) {
     let names: BTreeSet<&str> = template.split('{').skip(1).filter_map(|rest| Some(rest.split_once('}')?.0)).collect();
     let operations = || path.as_object().into_iter().flat_map(Map::values);
     let missing = names.into_iter().filter(|name| operations().any(|operation| !described(operation, name)));
-    let missing: Vec<Value> = missing
-        .map(|name| json!({ "in": "path", "name": name, "required": true, "schema": { "type": "string" } }))
-        .collect();
+    let missing: Vec<Value> =
+        missing.map(|name| json!({ "in": "path", "name": name, "required": true, "schema": { "type": "string" } })).collect();
     if !missing.is_empty() {
         path["parameters"] = Value::Array(missing);
     }
@@ -188,7 +190,8 @@ fn complete(template: &str, path: &mut Value) {
 fn components() -> Value {
     let hash = json!({ "type": "string", "pattern": "^[a-f0-9]{64}$" });
     let text = json!({ "type": "string" });
-    let object = |required: &[&str], properties: Value| json!({ "type": "object", "required": required, "properties": properties });
+    let object =
+        |required: &[&str], properties: Value| json!({ "type": "object", "required": required, "properties": properties });
     json!({
         "schemas": {
             "TransactionId": { "type": "string", "pattern": "^[0-9]+\\.[0-9]+$" },

@@ -44,9 +44,10 @@ pub(super) fn check(governing: &mut dyn Governing, text: &str) -> Answer<Result<
     let shape = match governing.shape(&file, text, &names)? {
         Ok(shape) => shape,
         Err(failure) => {
-            let failure = described(&failure);
-            let known = failure.contains("Failed to compile") || failure.contains("Failed to execute");
-            return Ok(Err(if known { failure } else { format!("Failed to compile constitution: {failure}") }));
+            // The realm's own words, without the name of the error around them.
+            let known = failure.message.starts_with("Failed to ");
+            let why = if known { failure.message } else { format!("Failed to compile constitution: {}", described(&failure)) };
+            return Ok(Err(why));
         }
     };
     for (name, expected) in EXPORTS {

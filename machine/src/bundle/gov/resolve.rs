@@ -87,7 +87,7 @@ fn failed(what: &str, failure: Failure) -> Stop {
     let mut message = format!("{what}: {}", described(&failure));
     if !failure.stack.is_empty() {
         message.push('\n');
-        message.push_str(&failure.stack);
+        message.push_str(failure.stack.trim_end());
     }
     Stop::internal(message)
 }

@@ -1,7 +1,7 @@
 // The `ccf` global: converters, `rpc`, `consensus`, `historical`, and what only a constitution has.
 (function (native, runtime) {
   'use strict';
-  const { ask, isBuffer, toBuffer, fromBuffer, toHex } = native;
+  const { ask, isBuffer, toBuffer, fromBuffer, verdict } = native;
   const { stringify, parse } = JSON;
   const { defineProperty } = Object;
   const { TypeError, RangeError, Error, InternalError, SyntaxError } = globalThis;
@@ -28,9 +28,6 @@
 
   // What a request may set, and what it leaves for the next one in the same realm.
   let clock = false;
-  let metrics = true;
-  let apply;
-  let claims;
 
   const ccf = {
     strToBuf(text) {
@@ -63,9 +60,7 @@
     enableMetricsLogging(enable) {
       if (arguments.length !== 1) throw many(arguments.length, 1);
       if (typeof enable !== 'boolean') throw new TypeError('First argument must be a boolean');
-      const before = metrics;
-      metrics = enable;
-      return before;
+      return verdict.metrics(enable);
     },
     pemToId: runtime.pemToId,
     tcbHexToPolicy: runtime.tcbHexToPolicy,
@@ -83,14 +78,14 @@
     setApplyWrites(enable) {
       if (arguments.length !== 1) throw many(arguments.length, 1);
       if (typeof enable !== 'boolean') throw new TypeError('First argument must be a boolean');
-      apply = enable;
+      verdict.apply(enable);
     },
     setClaimsDigest(digest) {
       if (arguments.length !== 1) throw many(arguments.length, 1);
       if (!isBuffer(digest) || native.byteLength(digest) !== 32) {
         throw new TypeError('Argument must be an ArrayBuffer of the right size: 32');
       }
-      claims = toHex(digest);
+      verdict.claims(digest);
     },
   };
 
@@ -167,11 +162,8 @@
     ccf.removeJwtPublicSigningKeys = govern('removeJwtPublicSigningKeys');
   };
   runtime.begin = (state) => {
-    apply = undefined;
-    claims = undefined;
     if (clock) answer(OP_CLOCK, '1');
-    if (state === undefined) delete ccf.historicalState;
-    else ccf.historicalState = past(state);
+    if (state !== undefined) ccf.historicalState = past(state);
+    else if ('historicalState' in ccf) delete ccf.historicalState;
   };
-  runtime.verdict = () => `"apply":${apply === undefined ? null : apply},"claims":${claims === undefined ? null : `"${claims}"`},"metrics":${metrics}`;
 })

@@ -1,18 +1,16 @@
 // The entry points of a bundle's realm: modules, requests, and the calls of a constitution.
 (function (native, runtime) {
   'use strict';
-  const { isBuffer, failed, view } = native;
+  const { failed } = native;
   const { stringify, parse } = JSON;
   const { apply } = Reflect;
-  const { create, keys: keysOf } = Object;
-  const { isView } = ArrayBuffer;
+  const { create } = Object;
   const { TypeError, Error } = globalThis;
   const StringOf = String;
   const hasOwn = Function.prototype.call.bind(Object.prototype.hasOwnProperty);
   const isWellFormed = Function.prototype.call.bind(String.prototype.isWellFormed);
   const toWellFormed = Function.prototype.call.bind(String.prototype.toWellFormed);
   const slice = Function.prototype.call.bind(String.prototype.slice);
-  const toLowerCase = Function.prototype.call.bind(String.prototype.toLowerCase);
 
   let table = create(null);
 
@@ -54,66 +52,21 @@
   }
 
   // The handler's value, or an error of the table of load errors, as a string.
-  function dispatch(module, name, json, body, content) {
+  function dispatch(module, name, json, body, content, state) {
     const namespace = table[module];
     if (namespace === undefined) return `Module '${module}' could not be loaded`;
     if (!hasOwn(namespace, name)) return `Failed to find export '${name}' in module '${module}'`;
     const handler = namespace[name];
     if (typeof handler !== 'function') return `Export '${name}' of module '${module}' is not a function`;
-    const { state, ...request } = parse(json);
+    const request = parse(json);
     request.body = new Body(body);
     if (content !== undefined) {
       const caller = request.caller.policy === 'user_cose_sign1' ? request.caller : request.caller.user_cose_sign1;
       caller.cose = { content };
     }
-    runtime.begin(state);
+    runtime.begin(state === undefined ? undefined : parse(state));
     // Within an array, so that a string of the handler's is no error of ours.
     return [apply(handler, undefined, [request])];
-  }
-
-  const BAD = (what) => `Invalid endpoint function return value (${what}).`;
-
-  // [head as JSON, body], or what is wrong with the value.
-  function respond(value) {
-    if (value === null || typeof value !== 'object') return BAD('not an object');
-    let status = value.statusCode;
-    if (status === undefined || status === null) status = 200;
-    if (typeof status !== 'number' || (status | 0) !== status || status < 100 || status > 599) return BAD('status code type');
-    let body = value.body;
-    let type;
-    if (body === undefined) {
-      body = undefined;
-    } else if (typeof body === 'string') {
-      type = 'text/plain';
-    } else if (isBuffer(body)) {
-      type = 'application/octet-stream';
-    } else if (isView(body)) {
-      type = 'application/octet-stream';
-      body = view(body);
-    } else {
-      type = 'application/json';
-      try {
-        body = stringify(body);
-        if (body === undefined) return BAD('error during JSON conversion of body');
-      } catch {
-        return BAD('error during JSON conversion of body');
-      }
-    }
-    const headers = create(null);
-    if (type !== undefined) headers['content-type'] = type;
-    const given = value.headers;
-    if (given !== undefined && given !== null) {
-      if (typeof given !== 'object') return BAD('header type');
-      const names = keysOf(given);
-      for (let i = 0; i < names.length; i++) {
-        try {
-          headers[toLowerCase(names[i])] = StringOf(given[names[i]]);
-        } catch {
-          return BAD('header value type');
-        }
-      }
-    }
-    return [`{"status":${status},"headers":${stringify(headers)},${runtime.verdict()}}`, body];
   }
 
   // Calls an export of a module, for a constitution: arguments and result are JSON.
@@ -169,5 +122,5 @@
     return [cut(name, MAX_NAME), cut(message, MAX_MESSAGE), cut(stack, MAX_STACK)];
   }
 
-  return { load, dispatch, respond, invoke, shape, describe, become: runtime.become, tick: () => false };
+  return { load, dispatch, invoke, shape, describe, become: runtime.become, tick: () => false };
 })

@@ -12,7 +12,11 @@ pub fn agreed(request: &Request, response: Response) -> Response {
     for entry in accept.split(',') {
         let mime = entry.split(';').next().unwrap_or_default().trim();
         let Some((kind, subtype)) = mime.split_once('/').filter(|(kind, subtype)| !kind.is_empty() && !subtype.is_empty()) else {
-            return Response::error(400, "InvalidHeaderValue", format!("Entry in Accept header is not a valid MIME type: {mime}"));
+            return Response::error(
+                400,
+                "InvalidHeaderValue",
+                format!("Entry in Accept header is not a valid MIME type: {mime}"),
+            );
         };
         takes |= matches!((kind, subtype), ("*", "*") | ("application", "*")) || (kind, subtype) == JSON;
     }

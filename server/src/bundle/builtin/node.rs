@@ -3,9 +3,9 @@
 use super::transactions::views;
 use super::{Answer, Call, Context, Route, get};
 use crate::limits;
+use machine::Fault;
 use machine::bundle::store::Rows;
 use machine::bundle::{Response, tables};
-use machine::Fault;
 use serde_json::{Value, json};
 use std::sync::atomic::Ordering::Relaxed;
 

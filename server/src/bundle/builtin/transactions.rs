@@ -5,8 +5,8 @@
 use super::{Answer, Call, Context, bad_query};
 use ledger::TxId;
 use machine::Fault;
-use machine::bundle::consensus::{self, Status};
 use machine::bundle::Response;
+use machine::bundle::consensus::{self, Status};
 use serde_json::json;
 
 const TXID: &str = "transaction_id";
@@ -105,11 +105,7 @@ pub fn status_of(context: &Context, view: u64, seqno: u64) -> Result<Status, Fau
     let published = context.reading.seqno();
     let Some(last) = context.last else { return consensus::status(&store, view, seqno) };
     // What was written after the state was published was written by this process, in the view that it has.
-    let of = if seqno <= published {
-        consensus::view_of(&store, seqno)?
-    } else {
-        (seqno <= last.seqno).then_some(last.view)
-    };
+    let of = if seqno <= published { consensus::view_of(&store, seqno)? } else { (seqno <= last.seqno).then_some(last.view) };
     Ok(match of {
         Some(of) if of == view && context.committed.is_some_and(|committed| seqno <= committed.seqno) => Status::Committed,
         Some(of) if of == view => Status::Pending,
