@@ -23,7 +23,8 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
         serving_ms.push(server.serving_after.as_secs_f64() * 1e3);
         let roots = workspace.join("sandbox_common/service_cert.pem");
         let small = process::disk_bytes(&workspace)?;
-        let load = |method, connections, requests| Load { roots: &roots, port: server.port, method, path: PATH, connections, requests };
+        let load =
+            |method, connections, requests| Load { roots: &roots, port: server.port, method, path: PATH, connections, requests };
         https::run(load("POST", CONNECTIONS, 1_000))?;
         writes.add(&server, || https::run(load("POST", CONNECTIONS, plan.calls)))?;
         https::run(load("GET", CONNECTIONS, 1_000))?;
@@ -39,8 +40,14 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
         server.stop()?;
     }
     Ok(vec![
-        writes.cpu_row("bundle, a counter in a table, TLS, 50 connections").target(Target::AtMost(50.0)).quoted("257 µs, no fsync"),
-        writes.rate_row("… writes per second, each reply after fsync").target(Target::AtLeast(12_000.0)).quoted("4,376/s, no fsync"),
+        writes
+            .cpu_row("bundle, a counter in a table, TLS, 50 connections")
+            .target(Target::AtMost(50.0))
+            .quoted("257 µs, no fsync"),
+        writes
+            .rate_row("… writes per second, each reply after fsync")
+            .target(Target::AtLeast(12_000.0))
+            .quoted("4,376/s, no fsync"),
         reads.cpu_row("bundle, a read of a table, TLS, 50 connections").target(Target::AtMost(35.0)).quoted("235 µs"),
         reads.rate_row("… reads per second").target(Target::AtLeast(20_000.0)).quoted("4,842/s"),
         Row::new("… one connection: a durable write at the median", "ms", &alone.p50_ms)

@@ -4,8 +4,8 @@
 
 mod address;
 mod call;
-mod develop;
 mod client;
+mod develop;
 mod download;
 mod exec;
 mod files;
@@ -36,6 +36,14 @@ enum Command {
     Exec(exec::Args),
     /// Serve a bundle for development: endpoints over tables, under governance.
     Sandbox(develop::Args),
+    /// Propose a change to a bundle's service: its app, users, members, limits, or what a file of actions says.
+    Propose(govern::ProposeArgs),
+    /// Vote on a proposal.
+    Vote(govern::VoteArgs),
+    /// Withdraw a proposal of your own.
+    Withdraw(govern::WithdrawArgs),
+    /// Become an active member.
+    Ack(govern::AckArgs),
     /// Open a REPL session to a backend.
     Repl(repl::Args),
     /// Call one method of a backend and print its JSON result.
@@ -80,6 +88,10 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Exec(args) => exec::run(args),
         Command::Sandbox(args) => develop::run(args),
+        Command::Propose(args) => govern::propose(args),
+        Command::Vote(args) => govern::vote(args),
+        Command::Withdraw(args) => govern::withdraw(args),
+        Command::Ack(args) => govern::ack(args),
         Command::Repl(args) => repl::run(args),
         Command::Call(args) => call::run(args),
         Command::Log(args) => log::run(args),

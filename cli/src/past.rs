@@ -71,9 +71,11 @@ pub fn point(text: &str) -> Result<Point, Failed> {
 /// What is asked for is not there (2), or the ledger is not what it says (1).
 pub fn failed(error: PastError) -> Failed {
     match error {
-        PastError::Malformed(_) | PastError::NoTransaction { .. } | PastError::Renamed { .. } | PastError::Fault(_) => {
-            Failed::unable(error)
-        }
+        PastError::Malformed(_)
+        | PastError::NoTransaction { .. }
+        | PastError::Renamed { .. }
+        | PastError::Bundle
+        | PastError::Fault(_) => Failed::unable(error),
         PastError::Read(_) | PastError::Replay(_) => Failed::new(error),
     }
 }

@@ -318,7 +318,11 @@ fn approach<S: Storage>(storage: &S, keys: &Keys, reader: &mut Reader<'_, S>, st
 }
 
 /// The last checkpoint that is not after a transaction, and the first transaction of its chunk. It is read, not checked.
-pub(crate) fn last_checkpoint<S: Storage>(storage: &S, chunks: &[ChunkName], latest: u64) -> Result<Option<(u64, Checkpoint)>, ReadError> {
+pub(crate) fn last_checkpoint<S: Storage>(
+    storage: &S,
+    chunks: &[ChunkName],
+    latest: u64,
+) -> Result<Option<(u64, Checkpoint)>, ReadError> {
     for name in chunks.iter().rev().filter(|name| name.first <= latest) {
         let chunk = load_chunk(storage, *name)?;
         let behind = chunk.positions.get((latest - name.first).saturating_add(1).min(u32::MAX.into()) as usize);

@@ -11,8 +11,9 @@ use crate::checkpoint::Checkpoint;
 use crate::difference::ReplayError;
 use crate::outside::Nobody;
 use crate::records::Records;
+use crate::service::BUNDLE;
 use crate::state::State;
-use crate::{Console, Fault, Machine, maps};
+use crate::{Console, Fault, Machine, Service, maps};
 use ledger::{Located, ReadError, Reader, Storage, TxId, WriteSet};
 use sandbox::Sandbox;
 use std::fmt;
@@ -52,6 +53,9 @@ pub enum PastError {
         /// The one that stands there.
         found: TxId,
     },
+    /// It has no one realm to look into.
+    #[error("this is the ledger of a bundle: its requests can be audited, but not stepped through")]
+    Bundle,
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -185,6 +189,10 @@ pub fn open<S: Storage>(sandbox: Sandbox, storage: &S, state: State, until: u64,
             break;
         }
         last = Some(transaction.txid());
+        let service = transaction.public().get(maps::GLASSBOX, maps::SERVICE_KEY).map(Service::decode);
+        if matches!(service, Some(Ok(service)) if service.kind == BUNDLE) {
+            return Err(PastError::Bundle);
+        }
         if let Some(record) = transaction.public().get(maps::GLASSBOX, maps::CHECKPOINT_KEY)
             // One that cannot be read is found by the replay.
             && let Ok(record) = Checkpoint::decode(record)

@@ -14,6 +14,7 @@ use crate::machine::Entry;
 use crate::outcome::{self, Outcome};
 use crate::outside::{Nobody, Source};
 use crate::script::archive;
+use crate::service::BUNDLE;
 use crate::state::State;
 use crate::{Caller, Fault, Machine, Service, maps};
 use ledger::{MapWrites, SignatureInfo, Transaction, TxId, WriteSet};
@@ -99,6 +100,9 @@ pub enum RehearsalError {
         /// What it threw.
         failure: Failure,
     },
+    /// There is no script whose calls could be run with other code.
+    #[error("this is the ledger of a bundle, not of a script")]
+    Bundle,
     /// A record cannot be read.
     #[error("transaction {txid}: {error}")]
     Malformed {
@@ -149,6 +153,9 @@ impl Rehearsal {
         }
         if let Some(record) = recorded.get(maps::GLASSBOX, maps::SERVICE_KEY) {
             let service = Service::decode(record).map_err(|error| RehearsalError::Malformed { txid, error })?;
+            if service.kind == BUNDLE {
+                return Err(RehearsalError::Bundle);
+            }
             self.machine.begin(txid.seqno, service)?;
             return Ok(());
         }

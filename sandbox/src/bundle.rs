@@ -137,5 +137,13 @@ impl<H: Host> Realm<H> {
 fn fields<'a>(exchange: &Exchange<'a>) -> [&'a [u8]; 7] {
     let Exchange { module, function, request, body, state, content } = exchange;
     let signed: &[u8] = if content.is_some() { b"1" } else { b"" };
-    [module.as_bytes(), function.as_bytes(), request.as_bytes(), body, state.unwrap_or_default().as_bytes(), signed, content.unwrap_or_default()]
+    [
+        module.as_bytes(),
+        function.as_bytes(),
+        request.as_bytes(),
+        body,
+        state.unwrap_or_default().as_bytes(),
+        signed,
+        content.unwrap_or_default(),
+    ]
 }

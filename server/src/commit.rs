@@ -435,11 +435,33 @@ impl Backend {
 
 /// What goes from the executor to the committer, in order.
 enum Finished {
-    Call { raw: Vec<u8>, txid: TxId, reply: Option<(Reply, machine::Result)> },
-    Signature { raw: Vec<u8>, head: Head, receipts: Vec<Receipted> },
-    Deployment { raw: Vec<u8>, txid: TxId, tell: oneshot::Sender<Result<Deployed, String>>, told: Result<Deployed, String> },
-    Checkpoint { raw: Vec<u8>, txid: TxId, durable: SyncSender<()> },
-    Request { raw: Vec<u8>, txid: TxId, tell: Tell, answered: Answered },
+    Call {
+        raw: Vec<u8>,
+        txid: TxId,
+        reply: Option<(Reply, machine::Result)>,
+    },
+    Signature {
+        raw: Vec<u8>,
+        head: Head,
+        receipts: Vec<Receipted>,
+    },
+    Deployment {
+        raw: Vec<u8>,
+        txid: TxId,
+        tell: oneshot::Sender<Result<Deployed, String>>,
+        told: Result<Deployed, String>,
+    },
+    Checkpoint {
+        raw: Vec<u8>,
+        txid: TxId,
+        durable: SyncSender<()>,
+    },
+    Request {
+        raw: Vec<u8>,
+        txid: TxId,
+        tell: Tell,
+        answered: Answered,
+    },
     /// A request that leaves no transaction: it waits for what it has seen.
     Seen(Tell, Answered),
     Refused(Reply, AuthError),

@@ -14,8 +14,8 @@
 //! the ledger from the last checkpoint on, checks every byte of that, takes the heap from the checkpoint and executes what
 //! came after it. If `state/` is behind, the writes in between are folded into it; if it is gone, all of them.
 
-use crate::bundle::archive::Ledger;
 use crate::admit::{Admission, new_identity, public_key};
+use crate::bundle::archive::Ledger;
 use crate::outside::{Live, Oracles, SharedConsole};
 use ledger::{Dir, Keys, Located, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
 use machine::{Checkpoint, Code, Console, Fault, Input, Machine, Ran, Records, ReplayError, Service, Settings, maps, state};
@@ -641,6 +641,13 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     let Some(service) = machine.service() else {
         return Err(StartError::Replay("it has no first transaction".into()));
     };
+    let kind = match &options.app {
+        App::Script(_) => machine::service::SCRIPT,
+        App::Bundle(_) => machine::service::BUNDLE,
+    };
+    if service.kind != kind {
+        return Err(StartError::Replay(format!("its first transaction is not that of a {kind}")));
+    }
     expect_identity(dir, FILES_KEY, &service.files)?;
     expect_identity(dir, LOG_KEY, &service.log)?;
     if keys.chance().public_key_hex() != service.chance {

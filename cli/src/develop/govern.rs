@@ -112,8 +112,7 @@ impl Governance {
         let now_s = (server::admit::now_ms() / 1000) as i64;
         let body = cose::sign1(kind, proposal, now_s, payload, &member.key, &member.cert).map_err(Failed::new)?;
         let headers = vec![("content-type".to_owned(), "application/cose".to_owned())];
-        let request =
-            Request { method: "POST".into(), target: target.into(), headers, body, certificate: None, time_ms: 0 };
+        let request = Request { method: "POST".into(), target: target.into(), headers, body, certificate: None, time_ms: 0 };
         let (tell, told) = tokio::sync::oneshot::channel();
         self.front.answer(request, Box::new(move |answered| drop(tell.send(answered.response))));
         let response: Response = told.await.map_err(|_| Failed::new("the node has stopped"))?;
@@ -153,7 +152,10 @@ fn differs(rows: &impl Rows, bundle: &Value) -> Result<bool, Failed> {
             let known: Value = serde_json::from_str(known).unwrap_or(Value::Null);
             // The deployed module has its path from the root.
             let same = endpoint.as_object().into_iter().flatten().all(|(name, value)| match name.as_str() {
-                "js_module" => known[name].as_str().map(|path| path.trim_start_matches('/')) == value.as_str().map(|path| path.trim_start_matches('/')),
+                "js_module" => {
+                    known[name].as_str().map(|path| path.trim_start_matches('/'))
+                        == value.as_str().map(|path| path.trim_start_matches('/'))
+                }
                 _ => known[name] == *value,
             });
             if !same {

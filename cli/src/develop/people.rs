@@ -35,7 +35,8 @@ pub fn people(common: &Path, kind: &str, count: u32, fresh: bool) -> Result<Vec<
         let cert = common.join(format!("{kind}{number}_cert.pem"));
         let key = common.join(format!("{kind}{number}_privk.pem"));
         if cert.is_file() && key.is_file() {
-            let read = |path: &Path| fs::read_to_string(path).map_err(|error| Failed::new(format!("{}: {error}", path.display())));
+            let read =
+                |path: &Path| fs::read_to_string(path).map_err(|error| Failed::new(format!("{}: {error}", path.display())));
             people.push(Person { cert: read(&cert)?, key: read(&key)? });
         } else if fresh && number < count {
             let person = new(&format!("{kind}{number}"))?;

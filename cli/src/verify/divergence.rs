@@ -230,7 +230,9 @@ fn of_a_bundle(machine: &Machine, transaction: &Transaction, difference: &Differ
         other => ("the transaction".to_owned(), "what its request comes to".to_owned(), other.to_string()),
     };
     let (cause, evidence) = match difference {
-        Difference::Result { .. } => ("request, response or state edited", "the request is answered otherwise when it runs again"),
+        Difference::Result { .. } => {
+            ("request, response or state edited", "the request is answered otherwise when it runs again")
+        }
         Difference::Claims => ("claims edited", "the handler claims something else"),
         _ => ("state edited", "the request comes to other writes when it runs again"),
     };

@@ -132,8 +132,7 @@ pub fn run(plan: &Plan) -> Result<Passed, Stopped> {
     let path = folder.path();
     std::thread::scope(|scope| {
         let crew = Crew::new(scope, plan.jobs, kit, path, plan.progress)?;
-        let mut pass =
-            Pass { plan, audit, records, crew, cutter: Cutter::default(), open: None, passed: &mut passed };
+        let mut pass = Pass { plan, audit, records, crew, cutter: Cutter::default(), open: None, passed: &mut passed };
         let read = pass.read(&storage);
         pass.finish(read)
     })?;

@@ -8,12 +8,12 @@
 //! A stretch ends with a checkpoint, whose replay shows that the pages in it are right; the next stretch begins with those
 //! pages. So a ledger whose stretches all come out as they are recorded is one whose execution from the beginning does.
 
-use machine::past::Transactions;
 use super::report::{Callers, Stopped, extend};
 use super::subject::Subject;
 use crate::Failed;
 use ledger::{Dir, LedgerSecret, Transaction, TxId, WriteSet};
 use machine::bundle::history::Archive;
+use machine::past::Transactions;
 use machine::service::BUNDLE;
 use machine::state::{Snapshot, State, StateError};
 use machine::{Caller, Checkpoint, Console, Divergence, Fault, Input, Machine, Nobody, Ran, Records, ReplayError, Service, maps};

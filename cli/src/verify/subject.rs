@@ -75,7 +75,15 @@ pub fn fetch(address: &Address, keep: Option<&Path>, screen: &Screen) -> Result<
         }
         std::thread::sleep(SIGNATURE_INTERVAL);
     }
-    Ok(Subject { ledger: into, archive: Some(archive), claimed: Some(claimed), keys: None, secret: None, pinned: None, _kept: kept })
+    Ok(Subject {
+        ledger: into,
+        archive: Some(archive),
+        claimed: Some(claimed),
+        keys: None,
+        secret: None,
+        pinned: None,
+        _kept: kept,
+    })
 }
 
 /// A node's own directory, or one with chunk files in it.

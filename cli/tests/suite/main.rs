@@ -1,6 +1,7 @@
 //! The command, tested as its users use it: real processes, real clients, real files.
 
 mod audit;
+mod bundles;
 mod callers;
 mod clients;
 mod commands;

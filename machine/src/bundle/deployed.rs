@@ -75,7 +75,8 @@ pub(crate) fn deploy(
         *back = lent;
         return Ok(Ok((deployed, None)));
     }
-    let host = Kv::new(Context::Loading, sources);
+    let mut host = Kv::new(Context::Loading, sources);
+    host.always_shows_time = deployed.options.enable_untrusted_date_time;
     let mut realm = match Realm::new(sandbox, deployed.options.limits(), host) {
         Ok(realm) => realm,
         Err(fault) => {
@@ -94,6 +95,7 @@ pub(crate) fn deploy(
         lent.turn = turn;
     }
     Ok(match outcome? {
+        Outcome::Failure(failure) | Outcome::Refused(failure) if failure.name == "Error" => Err(failure.message),
         Outcome::Failure(failure) | Outcome::Refused(failure) => Err(run::told(&failure)),
         _ => {
             deployed.shows_time = realm.host().shows_time;

@@ -4,6 +4,7 @@
 
 use super::access::Context;
 use super::crypto;
+use super::deployed::Deployed;
 use super::governor::effect;
 use super::history::Past;
 use super::modules::Sources;
@@ -44,6 +45,8 @@ pub(crate) struct Kv {
     pub shows_time: bool,
     /// What a request begins with, as the modules have left it.
     pub shows_time_at_first: bool,
+    /// It always does.
+    pub always_shows_time: bool,
     /// What a constitution asks.
     pub govern: Govern,
 }
@@ -76,7 +79,24 @@ fn broken(error: impl std::fmt::Display) -> Fault {
 
 impl Kv {
     pub fn new(context: Context, sources: Sources) -> Kv {
-        Kv { lent: None, context, sources, shows_time: false, shows_time_at_first: false, govern: effect }
+        Kv {
+            lent: None,
+            context,
+            sources,
+            shows_time: false,
+            shows_time_at_first: false,
+            always_shows_time: false,
+            govern: effect,
+        }
+    }
+
+    /// The host of a realm of an app's image.
+    pub fn of(deployed: &Deployed, context: Context) -> Kv {
+        let mut host = Kv::new(context, Sources::Tables);
+        host.shows_time_at_first = deployed.shows_time;
+        host.shows_time = deployed.shows_time;
+        host.always_shows_time = deployed.options.enable_untrusted_date_time;
+        host
     }
 
     fn lent(&mut self) -> Result<&mut Lent, Fault> {
@@ -254,7 +274,8 @@ impl Host for Kv {
     fn consulted(&mut self, _: &OracleAnswer) {}
 
     fn now_us(&mut self) -> Option<f64> {
-        let time_ms = if self.shows_time { self.lent.as_ref().map_or(0, |lent| lent.turn.time_ms) } else { 0 };
+        let time_ms =
+            if self.shows_time || self.always_shows_time { self.lent.as_ref().map_or(0, |lent| lent.turn.time_ms) } else { 0 };
         Some(time_ms as f64 * 1000.0)
     }
 

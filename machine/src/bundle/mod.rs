@@ -327,7 +327,7 @@ impl Bundle {
             }
             None => self.in_fresh_realm(&exchange, context, request.time_ms)?,
         };
-        let answered = run::answered(outcome, endpoint, &deployed.options)?;
+        let answered = run::answered(outcome, endpoint, &deployed.options, self.store())?;
         Ok(self.seal(request, answered, public))
     }
 
@@ -359,9 +359,7 @@ impl Bundle {
         let mut realm = match self.interpreters.take(key) {
             Some(realm) => realm,
             None => {
-                let mut host = Kv::new(context, modules::Sources::Tables);
-                host.shows_time_at_first = self.deployed.shows_time;
-                host.shows_time = self.deployed.shows_time;
+                let host = Kv::of(&self.deployed, context);
                 Realm::from_image(&self.sandbox, self.deployed.options.limits(), host, image)?
             }
         };

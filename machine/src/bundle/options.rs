@@ -31,6 +31,8 @@ pub struct Options {
     pub return_exception_details: bool,
     /// Interpreters that are kept for reuse.
     pub max_cached_interpreters: u64,
+    /// `Date` shows the time of the request without being asked to, as in CCF 7.
+    pub enable_untrusted_date_time: bool,
 }
 
 impl Default for Options {
@@ -42,6 +44,7 @@ impl Default for Options {
             log_exception_details: false,
             return_exception_details: false,
             max_cached_interpreters: 10,
+            enable_untrusted_date_time: false,
         }
     }
 }

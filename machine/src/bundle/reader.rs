@@ -6,7 +6,6 @@ use super::access::Context;
 use super::deployed::Deployed;
 use super::history::Archive;
 use super::host::{Kv, Lent};
-use super::modules::Sources;
 use super::request::{Request, Response};
 use super::reuse::Interpreters;
 use super::routes::Mode;
@@ -140,6 +139,7 @@ impl Reader {
             content: grant.content.as_deref(),
         };
         let key = endpoint.reuse.as_ref().map(|key| format!("{key} (ro)"));
+        let mut seen = None;
         let outcome = match self.realm(reading, key.as_deref())? {
             None => super::not_loaded(&exchange),
             Some(mut realm) => {
@@ -155,14 +155,15 @@ impl Reader {
                     None => self.realm = Some(realm),
                 }
                 if let Some(back) = back {
-                    let Lent { outside, console, .. } = *back;
+                    let Lent { outside, console, store, .. } = *back;
                     (self.outside, self.console) = (Some(outside), Some(console));
+                    seen = Some(store);
                 }
                 outcome?
             }
         };
         let over = matches!(&outcome, sandbox::Outcome::Failure(failure) if failure.name == "InstructionLimitError");
-        let answered = run::answered(outcome, endpoint, &deployed.options)?;
+        let answered = run::answered(outcome, endpoint, &deployed.options, &seen.unwrap_or_else(|| reading.store()))?;
         Ok(Read { over, names_transaction: answered.apply, response: answered.response, line: Some(answered.line) })
     }
 
@@ -182,8 +183,7 @@ impl Reader {
         if known.is_some() {
             return Ok(known);
         }
-        let mut host = Kv::new(Context::AppReadOnly, Sources::Tables);
-        host.shows_time_at_first = deployed.shows_time;
+        let host = Kv::of(deployed, Context::AppReadOnly);
         let (sandbox, limits) = (&reading.sandbox, deployed.options.limits());
         Ok(Some(match key {
             Some(_) => Realm::from_image(sandbox, limits, host, image)?,

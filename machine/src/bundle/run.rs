@@ -7,13 +7,19 @@ use super::host::{Kv, Lent};
 use super::options::Options;
 use super::request::{Request, Response};
 use super::routes::{Endpoint, Found};
+use super::store::Rows;
+use super::tables;
 use super::{Line, Route, app_path, unrouted};
 use crate::Fault;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as BASE64;
 use ledger::Hash;
 use sandbox::{Failure, Outcome, Realm, Reply};
 use serde::ser::{Serialize, SerializeMap, Serializer};
-use serde_json::value::RawValue;
 use serde_json::json;
+use serde_json::value::RawValue;
+use sourcemap::SourceMap;
+use std::collections::BTreeMap;
 
 /// What a handler has answered.
 pub(crate) struct Answered {
@@ -82,12 +88,7 @@ struct Head<'a> {
 }
 
 /// The request without its body, as the realm gets it.
-pub(crate) fn head(
-    request: &Request,
-    endpoint: &Endpoint,
-    parameters: &[(String, String)],
-    grant: &Grant,
-) -> String {
+pub(crate) fn head(request: &Request, endpoint: &Endpoint, parameters: &[(String, String)], grant: &Grant) -> String {
     let prefixed = |path: &str| if path.starts_with("/app/") { path.to_owned() } else { format!("/app{path}") };
     let (path, url) = (prefixed(request.path()), prefixed(&request.target));
     let null = || RawValue::from_string("null".into()).expect("null is JSON");
@@ -107,7 +108,7 @@ pub(crate) fn head(
 }
 
 /// What a handler's outcome says to the client.
-pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options) -> Result<Answered, Fault> {
+pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options, rows: &impl Rows) -> Result<Answered, Fault> {
     let route = format!("/app{}", endpoint.template);
     let failed = |response: Response, thrown: Option<String>| Answered {
         response,
@@ -127,7 +128,8 @@ pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options)
                 return Ok(failed(Response::error(500, "InternalError", "Operation took too long to complete."), None));
             }
             let message = told(&failure);
-            let trace = shown(&failure.stack);
+            let wanted = options.return_exception_details || options.log_exception_details;
+            let trace = if wanted { shown(&traced(&failure.stack, rows)?) } else { String::new() };
             let said = "Exception thrown while executing.";
             let response = if options.return_exception_details {
                 let details = json!([{ "code": "JSException", "message": message, "trace": trace }]);
@@ -151,6 +153,46 @@ pub(crate) fn told(failure: &Failure) -> String {
         name if message.is_empty() => name.to_owned(),
         name => format!("{name}: {message}"),
     }
+}
+
+/// A stack with the positions of the sources that modules were made from, where a module has a source map in itself.
+fn traced(stack: &str, rows: &impl Rows) -> Result<String, Fault> {
+    let mut maps: BTreeMap<String, Option<SourceMap>> = BTreeMap::new();
+    let mut out = String::new();
+    for line in stack.lines() {
+        let place = line.strip_suffix(')').and_then(|line| line.rsplit_once('(')).and_then(|(before, place)| {
+            let mut parts = place.rsplitn(3, ':');
+            let (column, row) = (parts.next()?.parse::<u32>().ok()?, parts.next()?.parse::<u32>().ok()?);
+            Some((before, parts.next()?, row, column))
+        });
+        let mapped = match place {
+            None => None,
+            Some((before, module, row, column)) => {
+                if !maps.contains_key(module) {
+                    let source = rows.get(tables::MODULES, module.as_bytes())?;
+                    maps.insert(module.to_owned(), source.and_then(|source| source_map(&source)));
+                }
+                let map = maps.get(module).and_then(Option::as_ref);
+                let token = map.and_then(|map| map.lookup_token(row.saturating_sub(1), column.saturating_sub(1)));
+                token.and_then(|token| {
+                    let (file, row, column) = (token.get_source()?, token.get_src_line() + 1, token.get_src_col() + 1);
+                    Some(format!("{before}({file}:{row}:{column})"))
+                })
+            }
+        };
+        out.push_str(mapped.as_deref().unwrap_or(line));
+        out.push('\n');
+    }
+    Ok(out)
+}
+
+/// The map in a module's last comment, if it stands there itself.
+fn source_map(source: &[u8]) -> Option<SourceMap> {
+    const MARK: &str = "//# sourceMappingURL=data:application/json;";
+    let text = std::str::from_utf8(source).ok()?;
+    let url = text.lines().rev().take(5).find_map(|line| line.trim().strip_prefix(MARK))?;
+    let json = BASE64.decode(url.split_once("base64,")?.1.trim()).ok()?;
+    SourceMap::from_slice(&json).ok()
 }
 
 /// A stack as the engine that such apps are written for has it: without columns, and without what is not the app's.

@@ -15,14 +15,22 @@ const PRELUDE: [(&str, &str); 5] = [
     ("glassbox:kv", include_str!("../prelude/bundle/kv.js")),
     ("glassbox:crypto", include_str!("../prelude/bundle/crypto.js")),
     ("glassbox:ccf", include_str!("../prelude/bundle/ccf.js")),
-    ("glassbox:bundle", include_str!("../prelude/bundle/realm.js")),
+    (REALM, include_str!("../prelude/bundle/realm.js")),
 ];
+
+/// The part of the prelude that imports modules.
+const REALM: &str = "glassbox:bundle";
 
 /// Garbage is collected when so much has come on top of what modules have left.
 const COLLECT_AFTER_BYTES: usize = 4 << 20;
 
 /// Asks for a module's source.
 const OP_MODULE: u32 = 31;
+
+/// `import()` of a module is not what we want: it takes one that exports `then` for a promise and calls that. So the prelude
+/// imports, under the module's name behind this, a module that only holds the other. No app's module has such a name: theirs begin
+/// with a slash.
+const HOLDER: &str = "glassbox:holder:";
 
 thread_local! {
     /// The module that could not be had last, and why: `missing`, `unresolved` or `compile`.
@@ -38,6 +46,9 @@ struct Modules;
 
 impl Resolver for Modules {
     fn resolve<'js>(&mut self, ctx: &Ctx<'js>, base: &str, name: &str, _: Option<ImportAttributes<'js>>) -> Result<String> {
+        if base == REALM && name.starts_with(HOLDER) {
+            return Ok(name.into());
+        }
         let relative = name.starts_with("./") || name.starts_with("../");
         let mut path: Vec<&str> = if relative { base.split('/').collect() } else { Vec::new() };
         if relative {
@@ -64,13 +75,21 @@ impl Resolver for Modules {
 
 impl Loader for Modules {
     fn load<'js>(&mut self, ctx: &Ctx<'js>, name: &str, _: Option<ImportAttributes<'js>>) -> Result<Module<'js, Declared>> {
+        if let Some(held) = name.strip_prefix(HOLDER) {
+            return Module::declare(ctx.clone(), name, format!("import * as module from {held:?};\nexport {{ module }};"));
+        }
         let request = [&(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
         let answer = abi::host(OP_MODULE, &request);
         let Some((0, source)) = answer.split_first() else {
             failed(name, "missing");
             return Err(Exception::throw_reference(ctx, &format!("Module '{name}' could not be loaded")));
         };
-        Module::declare(ctx.clone(), name, source).inspect_err(|_| failed(name, "compile"))
+        // A module is compiled with what it imports: the cause may lie there.
+        Module::declare(ctx.clone(), name, source).inspect_err(|_| {
+            if FAILED.with_borrow(|(_, why)| why.is_empty()) {
+                failed(name, "compile");
+            }
+        })
     }
 }
 

@@ -139,8 +139,11 @@ impl Front {
             if reader.as_ref().is_none_or(|(of, ..)| *of != id) {
                 let lines = Lines::default();
                 let console = lines.clone();
-                let outside =
-                    Live { keys: self.0.backend.keys().clone(), oracles: Oracles::default(), console: Arc::new(Mutex::new(Box::new(|_, _, _| {}))) };
+                let outside = Live {
+                    keys: self.0.backend.keys().clone(),
+                    oracles: Oracles::default(),
+                    console: Arc::new(Mutex::new(Box::new(|_, _, _| {}))),
+                };
                 let print = move |level: Level, line: &str| {
                     if let Ok(mut lines) = console.lock() {
                         lines.push((level, line.to_owned()));
@@ -211,7 +214,9 @@ impl Front {
 
 fn busy(refused: Refused) -> Response {
     match refused {
-        Refused::Busy => Response::error(503, "TooManyPendingTransactions", "Too many transactions are pending.").with("retry-after", "1"),
+        Refused::Busy => {
+            Response::error(503, "TooManyPendingTransactions", "Too many transactions are pending.").with("retry-after", "1")
+        }
         Refused::Stopping => Response::error(503, "PrimaryNotFound", "The service is stopping."),
     }
 }

@@ -95,13 +95,7 @@ impl Client {
     }
 
     /// The same where the other side may be gone.
-    pub fn try_send(
-        &mut self,
-        method: &str,
-        target: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> std::io::Result<Answer> {
+    pub fn try_send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: &[u8]) -> std::io::Result<Answer> {
         self.begin(method, target, headers, body)?;
         self.end(method == "HEAD")
     }
@@ -177,6 +171,7 @@ impl Client {
 
     /// Whether the other side has closed the connection, after all that it had to say.
     pub fn is_closed(&mut self) -> bool {
-        self.rest.is_empty() && self.more().is_err_and(|error| !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
+        self.rest.is_empty()
+            && self.more().is_err_and(|error| !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut))
     }
 }

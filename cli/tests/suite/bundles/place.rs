@@ -74,8 +74,7 @@ impl App {
 
     /// As it stands in a proposal.
     pub fn bundle(&self) -> Value {
-        let modules: Vec<Value> =
-            self.modules.iter().map(|(name, module)| json!({ "name": name, "module": module })).collect();
+        let modules: Vec<Value> = self.modules.iter().map(|(name, module)| json!({ "name": name, "module": module })).collect();
         json!({ "metadata": { "endpoints": self.endpoints }, "modules": modules })
     }
 

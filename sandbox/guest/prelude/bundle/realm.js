@@ -20,7 +20,7 @@
     for (let i = 0; i < list.length; i++) {
       const name = list[i];
       try {
-        table[name] = await import(name);
+        table[name] = (await import('glassbox:holder:' + name)).module;
       } catch (error) {
         const [where, what] = failed();
         const text = describe(error);

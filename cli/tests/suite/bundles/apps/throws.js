@@ -36,7 +36,7 @@ export function overflow() {
 
 export function hog() {
   const all = [];
-  for (;;) all.push(new Array(1000).fill(all.length));
+  for (;;) all.push(new Uint8Array(1 << 20));
 }
 
 export function hogBuffer() {

@@ -20,6 +20,8 @@ const OPTIONS = {
   log_exception_details: optional(is.boolean),
   return_exception_details: optional(is.boolean),
   max_cached_interpreters: optional(is.whole(0, 2 ** 32 - 1)),
+  // Beyond CCF 6: `Date` shows the time of the request from the start, as in CCF 7.
+  enable_untrusted_date_time: optional(is.boolean),
 };
 
 // In the tables, paths of modules begin with a slash.

@@ -11,7 +11,10 @@ const fromPlain = (value: any): any => {
   if (typeof value.hex === "string") return bytesOf(value.hex);
   return Object.fromEntries(Object.entries(value).map(([name, field]) => [name, fromPlain(field)]));
 };
-const toPlain = (value: any): any => (value instanceof ArrayBuffer ? { hex: hexOf(value) } : value);
+const toPlain = (value: any): any => {
+  if (value instanceof ArrayBuffer) return { hex: hexOf(value) };
+  return ArrayBuffer.isView(value) ? { hex: hexOf(value as Uint8Array) } : value;
+};
 
 /** `{"args": […]}` or a list of such, which run in one transaction. */
 export function call(request: Request): Response {
@@ -39,9 +42,6 @@ export function snp(request: Request): Response {
 
 export function text(request: Request): Response<ArrayBuffer> {
   const encoder = new TextEncoder();
-  const encoded = encoder.encode(request.body.text());
-  const into = new Uint8Array(4);
-  const { read, written } = encoder.encodeInto("aä€", into);
-  const headers = { "x-into": `${read} ${written} ${hexOf(into)}`, "x-encoding": encoder.encoding };
-  return { headers, body: encoded.slice().buffer };
+  const encoded: Uint8Array = encoder.encode(request.body.text());
+  return { headers: { "x-encoding": encoder.encoding, "x-bytes": String(encoded.length) }, body: encoded };
 }
