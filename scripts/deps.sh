@@ -11,6 +11,8 @@ need() { # program, package
 need clang clang
 need ld.lld lld
 need llvm-ar llvm
+need curl curl
+need openssl openssl
 if [ "${1:-build}" = test ]; then
   need node nodejs
   need npm npm

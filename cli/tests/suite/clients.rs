@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// The folder with `node/` and `venv/`; brought once, if it is not there yet.
-fn deps() -> &'static Path {
+pub fn deps() -> &'static Path {
     static DEPS: OnceLock<PathBuf> = OnceLock::new();
     DEPS.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("below target").join("test-deps");

@@ -119,6 +119,11 @@ pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options,
     Ok(match outcome {
         Outcome::Reply(Reply { status, headers, body, apply, claims, metrics }) => {
             let response = Response { status, headers, body };
+            // Found out later, it would be too late: the writes would stand, and the client would hear of a failure.
+            if !response.headers.iter().all(is_sendable) {
+                let said = "The endpoint gave a status or a header that HTTP cannot carry.";
+                return Ok(failed(Response::error(500, "InternalError", said), None));
+            }
             let apply = apply.unwrap_or(response.is_success());
             Answered { response, apply, claims, line: Line { route, wanted: metrics, thrown: None } }
         }
@@ -141,6 +146,13 @@ pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options,
         }
         Outcome::Value(_) | Outcome::Nothing => failed(Response::error(500, "InternalError", "The handler gave no reply."), None),
     })
+}
+
+/// Whether HTTP has a place for a header.
+fn is_sendable((name, value): &(String, String)) -> bool {
+    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    let control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+    !name.is_empty() && name.bytes().all(token) && !value.bytes().any(control)
 }
 
 /// What was thrown, in a line.

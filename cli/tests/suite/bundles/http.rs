@@ -154,6 +154,9 @@ fn what_is_written() {
     case("(ccf.rpc.setApplyWrites(false), ccf.rpc.setApplyWrites(true), put('5'), { statusCode: 404 })", 404, true, "5");
     case("(put('6'), 7)", 500, false, "5");
     case("(put('6'), ccf.rpc.setApplyWrites(true), nothing)", 500, false, "5");
+    // What HTTP cannot carry is found out before anything is written.
+    case("(put('6'), { headers: { 'x y': '' } })", 500, false, "5");
+    case("(put('6'), { headers: { x: 'a\\r\\nset-cookie: b' } })", 500, false, "5");
     // What one request has set is not there for the next one.
     case("(put('6'), { statusCode: 400 })", 400, false, "5");
     case("({})", 200, true, "5");

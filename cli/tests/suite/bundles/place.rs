@@ -184,14 +184,14 @@ impl Sandbox {
         let mut child = command.spawn().expect("the sandbox starts");
         let errors = Arc::new(Mutex::new(String::new()));
         collect(child.stderr.take().expect("piped"), errors.clone());
-        let mut stdout = BufReader::new(child.stdout.take().expect("piped"));
-        let mut banner = String::new();
-        while !banner.contains("Press Ctrl+C") {
-            if stdout.read_line(&mut banner).expect("readable") == 0 {
-                panic!("the sandbox ended: {:?}\n{banner}\n{}", child.wait(), errors.lock().expect("not poisoned"));
-            }
-        }
-        collect(stdout.into_inner(), Arc::default());
+        let said = Arc::new(Mutex::new(String::new()));
+        collect(child.stdout.take().expect("piped"), said.clone());
+        let banner = eventually("a sandbox that serves", || {
+            let banner = said.lock().expect("not poisoned").clone();
+            let ended = child.try_wait().expect("it can be waited for");
+            assert!(ended.is_none(), "the sandbox ended: {ended:?}\n{banner}\n{}", errors.lock().expect("not poisoned"));
+            banner.contains("Press Ctrl+C").then_some(banner)
+        });
         let address = banner.lines().find_map(|line| line.trim().strip_prefix("Node [0] = ")).expect("an address");
         let port = address.rsplit_once(':').expect("a port").1.parse().expect("a number");
         Sandbox { child, port, common: common.to_owned(), errors }
@@ -280,7 +280,7 @@ impl Sandbox {
     /// SIGTERM, after which it must end well.
     pub fn stop(mut self) {
         let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let code = self.child.wait().expect("it ends").code();
+        let code = eventually("an end", || self.child.try_wait().expect("it can be waited for")).code();
         assert_eq!(code, Some(0), "{}", self.errors());
     }
 }

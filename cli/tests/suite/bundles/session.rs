@@ -50,7 +50,21 @@ fn evaluated(line: &str) -> Option<(&'static str, &str)> {
 }
 
 fn unescaped(text: &str) -> String {
-    text.replace("\\n", "\n").replace("\\r", "\r").replace("\\t", "\t").replace("\\\\", "\\")
+    let mut out = String::new();
+    let mut letters = text.chars();
+    while let Some(letter) = letters.next() {
+        out.push(match (letter, letter == '\\') {
+            (_, false) => letter,
+            (_, true) => match letters.next() {
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('t') => '\t',
+                Some(other) => other,
+                None => '\\',
+            },
+        });
+    }
+    out
 }
 
 fn request_of(client: &mut Client, text: &str) -> Answer {

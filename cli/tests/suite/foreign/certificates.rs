@@ -26,7 +26,7 @@ fn accepted(site: &Site, actions: serde_json::Value) {
     std::fs::write(&file, proposal).expect("it is written");
     let member = site.person("member0");
     let mut sign = python("ccf_cose_sign1");
-    sign.args(["--ccf-gov-msg-type", "proposal", "--ccf-gov-msg-created_at", &super::governance::now()]).arg("--content").arg(file);
+    sign.args(["--ccf-gov-msg-type", "proposal", "--ccf-gov-msg-created_at", &super::signer::now()]).arg("--content").arg(file);
     sign.arg("--signing-key").arg(member.key).arg("--signing-cert").arg(member.cert);
     let body = output(sign, b"");
     let target = "/gov/members/proposals:create?api-version=2024-07-01";

@@ -97,7 +97,7 @@ fn der(signature: &[u8]) -> Vec<u8> {
 }
 
 /// And back: two numbers of `len` bytes.
-fn plain(signature: &[u8], len: usize) -> Vec<u8> {
+pub fn plain(signature: &[u8], len: usize) -> Vec<u8> {
     let number = |at: usize| {
         let number = &signature[at + 2..at + 2 + usize::from(signature[at + 1])];
         let number = &number[number.len().saturating_sub(len)..];

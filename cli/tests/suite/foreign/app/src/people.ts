@@ -31,3 +31,10 @@ export function signed(request: Request): Response {
   const caller = request.caller as UserCOSESign1AuthnIdentity;
   return { body: { id: caller.id, content: ccf.bufToStr(caller.cose.content) } };
 }
+
+/** Line 38 of this file throws. */
+export function broken(request: Request<{ because: string }>): Response {
+  const { because } = request.body.json();
+  const why: Error = new TypeError(because);
+  throw why;
+}
