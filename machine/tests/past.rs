@@ -97,7 +97,7 @@ fn lines_are_evaluated_inside_the_script() {
         let mut past = book.as_of(6);
         let mut eval = |source: &str| match past.eval(source).unwrap().unwrap() {
             Outcome::Value(text) => text,
-            Outcome::Nothing => "undefined".into(),
+            Outcome::Nothing | Outcome::Reply(_) | Outcome::Invalid(_) => "undefined".into(),
             Outcome::Failure(failure) | Outcome::Refused(failure) => format!("{}: {}", failure.name, failure.message),
         };
         assert_eq!(eval("count"), "1");

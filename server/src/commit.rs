@@ -74,6 +74,9 @@ pub struct Answered {
     pub took: std::time::Duration,
 }
 
+/// What waits for a transaction to be durable.
+pub type Then = Box<dyn FnOnce() + Send>;
+
 /// Told when a request is answered, once what it has seen is durable. Called on other threads: it must not wait.
 pub type Tell = Box<dyn FnOnce(Answered) + Send>;
 
@@ -142,7 +145,7 @@ struct Shared {
     /// Requests are readable in the ledger.
     public_requests: AtomicBool,
     /// Answers that wait until a transaction is durable.
-    held: Mutex<Vec<(u64, Box<dyn FnOnce() + Send>)>>,
+    held: Mutex<Vec<(u64, Then)>>,
     /// How many they are.
     holds: AtomicU64,
     keys: Arc<Keys>,
@@ -341,7 +344,7 @@ impl Backend {
     }
 
     /// Calls `then` when this transaction is on disk: now, or on another thread. Never, if the node fails before.
-    pub fn when_durable(&self, seqno: u64, then: Box<dyn FnOnce() + Send>) {
+    pub fn when_durable(&self, seqno: u64, then: Then) {
         let shared = &*self.0;
         let is = || shared.metrics.last_seqno.load(SeqCst) >= seqno;
         if is() {

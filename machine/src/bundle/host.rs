@@ -10,7 +10,7 @@ use super::history::Past;
 use super::modules::Sources;
 use super::store::{Rows, RowsMut, Span, Store};
 use super::turn::Turn;
-use super::{consensus, history};
+use super::{Print, consensus, history};
 use crate::outside::Outside;
 use crate::state::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
 use ledger::write_set::PUBLIC_PREFIX;
@@ -24,7 +24,7 @@ pub(crate) struct Lent {
     pub sandbox: Sandbox,
     pub outside: Box<dyn Outside>,
     pub archive: Option<Arc<dyn history::Archive>>,
-    pub console: Box<dyn FnMut(Level, &str) + Send>,
+    pub console: Print,
     /// Who executes has no ledger secret: private tables and seeds are not there.
     pub blind: bool,
     /// What the present request is, and what it has led to so far.

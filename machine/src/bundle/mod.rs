@@ -87,6 +87,9 @@ pub struct Exchange {
     pub line: Option<Line>,
 }
 
+/// Where lines of the console go.
+pub type Print = Box<dyn FnMut(Level, &str) + Send>;
+
 /// What a request adds to the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealing {
@@ -217,7 +220,7 @@ impl Bundle {
     }
 
     /// Where the console of handlers goes.
-    pub fn set_console(&mut self, console: Box<dyn FnMut(Level, &str) + Send>) {
+    pub fn set_console(&mut self, console: Print) {
         self.lent_mut().console = console;
     }
 

@@ -11,12 +11,12 @@ use super::reuse::Interpreters;
 use super::routes::Mode;
 use super::store::Store;
 use super::turn::{Chance, Turn};
-use super::{Line, auth, consensus, gov, is_governance, run};
+use super::{Line, Print, auth, consensus, gov, is_governance, run};
 use crate::Fault;
 use crate::outside::{Nobody, Outside};
 use crate::records::{Records, View};
 use ledger::TxId;
-use sandbox::{Level, Realm, Sandbox};
+use sandbox::{Realm, Sandbox};
 use std::sync::Arc;
 
 /// The header that names a transaction of the past.
@@ -57,7 +57,7 @@ pub struct Reader {
     interpreters: Interpreters,
     parsed: Option<auth::Cache>,
     outside: Option<Box<dyn Outside>>,
-    console: Option<Box<dyn FnMut(Level, &str) + Send>>,
+    console: Option<Print>,
 }
 
 /// What a read came to.
@@ -81,7 +81,7 @@ impl Read {
 
 impl Reader {
     /// A reader with this outside and this console.
-    pub fn new(outside: Box<dyn Outside>, console: Box<dyn FnMut(Level, &str) + Send>) -> Reader {
+    pub fn new(outside: Box<dyn Outside>, console: Print) -> Reader {
         Reader { outside: Some(outside), console: Some(console), ..Reader::default() }
     }
 

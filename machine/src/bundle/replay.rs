@@ -7,7 +7,7 @@ use super::{Bundle, Chance, Request, Response};
 use crate::difference::{Difference, Divergence, ReplayError, compare, shown};
 use crate::input::MalformedRecord;
 use crate::machine::Ran;
-use crate::{Fault, maps};
+use crate::maps;
 use ledger::write_set::PUBLIC_PREFIX;
 use ledger::{Transaction, WriteSet};
 
@@ -85,7 +85,7 @@ fn sealed(
 ) -> Result<Ran, ReplayError> {
     bundle.forget();
     let time_ms = request.map(|request| request.time_ms);
-    bundle.records_mut().apply_bundle(transaction.txid(), recorded, time_ms).map_err(Fault::from)?;
+    bundle.records_mut().apply_bundle(transaction.txid(), recorded, time_ms)?;
     bundle.take_over(recorded)?;
     Ok(Ran::Sealed)
 }

@@ -38,6 +38,10 @@ impl Outside for Elsewhere {
         self.0.chance().sign(head.map(|head| head.txid), &head.map_or([0; 32], |head| head.root))
     }
 
+    fn entropy(&mut self) -> [u8; 32] {
+        [7; 32]
+    }
+
     fn world(&mut self, _: u64) -> Box<dyn World> {
         Box::new(Still)
     }
@@ -134,7 +138,7 @@ impl Book {
     }
 
     pub fn checkpoint(&mut self) {
-        let mut writes = self.machine.checkpoint(self.sealer.next().seqno).unwrap();
+        let mut writes = self.machine.checkpoint(self.sealer.next()).unwrap();
         self.sealer.frontier().write(&mut writes);
         self.write(&writes);
     }
