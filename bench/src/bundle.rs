@@ -14,7 +14,7 @@ const CONNECTIONS: usize = 50;
 
 /// Measures a bundle.
 pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
-    let (mut writes, mut reads, mut alone) = (Loads::default(), Loads::default(), Loads::default());
+    let [mut writes, mut reads, mut alone, mut receipted] = [(); 4].map(|()| Loads::default());
     let (mut serving_ms, mut restart_ms, mut rss_mb) = (Vec::new(), Vec::new(), Vec::new());
     let (mut disk, mut verify_ms) = (Vec::new(), Vec::new());
     for round in 0..plan.rounds {
@@ -30,9 +30,11 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
         https::run(load("GET", CONNECTIONS, 1_000))?;
         reads.add(&server, || https::run(load("GET", CONNECTIONS, plan.calls)))?;
         alone.add(&server, || https::run(load("POST", 1, plan.calls / 10)))?;
+        let receipts = (plan.calls / 50).max(20);
+        receipted.add(&server, || https::receipted(load("POST", 1, receipts)))?;
         rss_mb.push(server.rss_mb()?);
         server.stop()?;
-        let written = (1_000 + plan.calls + plan.calls / 10) as f64;
+        let written = (1_000 + plan.calls + plan.calls / 10 + receipts) as f64;
         disk.push((process::disk_bytes(&workspace)?.allocated - small.allocated) as f64 / written);
         verify_ms.push(process::verify(&plan.binary, &workspace.join("sandbox_0"), 1)?.cpu_ms / written * 1e3);
         let server = Server::sandbox(&plan.binary, BUNDLE.as_ref(), &workspace)?;
@@ -54,6 +56,10 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
             .detail(format!("p99 {:.2} ms; {:.0} µs CPU", least(&alone.p99_ms), least(&alone.cpu_us)))
             .target(Target::AtMost(0.7))
             .quoted("1.2 ms, no fsync"),
+        Row::new("… one connection: a write and its receipt, at the median", "ms", &receipted.p50_ms)
+            .detail(format!("p99 {:.2} ms", least(&receipted.p99_ms)))
+            .target(Target::AtMost(5.0))
+            .quoted("629 ms"),
         Row::new("… audit, per 1,000 requests", "ms CPU", &verify_ms),
         Row::new("… disk: ledger and state after a clean stop", "bytes/write", &disk),
         Row::new("… restart after all loads", "ms", &restart_ms),

@@ -99,3 +99,45 @@ fn is_whole(reply: &[u8]) -> bool {
     let len = text.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok()).unwrap_or(0);
     reply.len() >= head + 4 + len
 }
+
+/// One client alone: a write, then its receipt, as often as `requests` says. From the first byte of the write on.
+pub fn receipted(load: Load) -> Result<Measured, String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let mut roots = RootCertStore::empty();
+        let certificate = CertificateDer::from_pem_file(load.roots).map_err(|error| error.to_string())?;
+        roots.add(certificate).map_err(|error| error.to_string())?;
+        let config = Arc::new(ClientConfig::builder().with_root_certificates(roots).with_no_client_auth());
+        let mut stream = connect(load.port, config).await?;
+        let mut latencies_us = Vec::new();
+        let all = Instant::now();
+        for _ in 0..load.requests {
+            let began = Instant::now();
+            let write = format!("{} {} HTTP/1.1\r\nhost: localhost\r\n\r\n", load.method, load.path);
+            let reply = ask(&mut stream, &write).await?;
+            let txid = reply.lines().find_map(|line| line.strip_prefix("x-ms-ccf-transaction-id: ")).ok_or("no transaction id")?;
+            let read = format!("GET /app/receipt?transaction_id={txid} HTTP/1.1\r\nhost: localhost\r\n\r\n");
+            while !ask(&mut stream, &read).await?.starts_with("HTTP/1.1 200 ") {
+                if began.elapsed() > PATIENCE {
+                    return Err("no receipt comes".to_owned());
+                }
+            }
+            latencies_us.push(began.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(Measured::new(latencies_us, all.elapsed()))
+    })
+}
+
+async fn ask(stream: &mut TlsStream<TcpStream>, request: &str) -> Result<String, String> {
+    stream.write_all(request.as_bytes()).await.map_err(|error| error.to_string())?;
+    stream.flush().await.map_err(|error| error.to_string())?;
+    let mut reply = Vec::new();
+    let mut buffer = [0; 16 << 10];
+    while !is_whole(&reply) {
+        match stream.read(&mut buffer).await.map_err(|error| error.to_string())? {
+            0 => return Err("the connection ended".into()),
+            more => reply.extend_from_slice(&buffer[..more]),
+        }
+    }
+    Ok(String::from_utf8_lossy(&reply).into_owned())
+}

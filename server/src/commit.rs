@@ -96,6 +96,7 @@ enum Work {
     Look(oneshot::Sender<View>),
     Archive(Arc<dyn Archive>),
     Publish,
+    Sign,
     Stop,
 }
 
@@ -151,6 +152,8 @@ struct Shared {
     keys: Arc<Keys>,
     /// The executor was asked to publish, and has not yet.
     asked: AtomicBool,
+    /// It was asked to sign, and has not heard of it yet.
+    asked_to_sign: AtomicBool,
     callers: Callers,
     ledger_dir: std::path::PathBuf,
     durable: Mutex<Durable>,
@@ -237,6 +240,7 @@ impl Backend {
                 holds: AtomicU64::new(0),
                 keys: node.keys.clone(),
                 asked: AtomicBool::new(false),
+                asked_to_sign: AtomicBool::new(false),
                 callers,
                 ledger_dir: node.log.storage().path().to_owned(),
                 durable: Mutex::new(Durable {
@@ -326,6 +330,22 @@ impl Backend {
     /// What a bundle's readers read now: no older than what was durable when this was called.
     pub fn published(&self) -> Option<bundle::reader::Reading> {
         self.0.published.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Waits until a signature covers this transaction, which comes sooner when somebody waits for it; but not longer than so.
+    pub fn wait_until_signed(&self, seqno: u64, most: std::time::Duration) {
+        let shared = &*self.0;
+        let is = |durable: &Durable| durable.signed.is_some_and(|signed| signed.txid.seqno >= seqno) || shared.failed.load(Relaxed);
+        if is(&shared.durable.lock().expect("nobody panics with it")) {
+            return;
+        }
+        if !shared.asked_to_sign.swap(true, SeqCst) && shared.queue.try_send(Work::Sign).is_err() {
+            shared.asked_to_sign.store(false, SeqCst);
+        }
+        shared.waiting_for_durable.fetch_add(1, SeqCst);
+        let durable = shared.durable.lock().expect("nobody panics with it");
+        drop(shared.more_durable.wait_timeout_while(durable, most, |durable| !is(durable)));
+        shared.waiting_for_durable.fetch_sub(1, SeqCst);
     }
 
     /// Where a bundle's requests find the past, from now on.
@@ -584,6 +604,13 @@ impl Executor<'_> {
                     self.after(&mut due, Instant::now())?;
                 }
                 Ok(Work::Publish) => self.publish(),
+                Ok(Work::Sign) => {
+                    self.shared.asked_to_sign.store(false, SeqCst);
+                    if self.sealer.unsigned() > 0 {
+                        let soon = Instant::now() + limits::RECEIPT_AFTER;
+                        due = Some(due.map_or(soon, |due| due.min(soon)));
+                    }
+                }
                 Ok(Work::Archive(archive)) => {
                     if let Some(bundle) = self.machine.as_bundle_mut() {
                         bundle.set_archive(archive);

@@ -95,8 +95,11 @@ pub(crate) fn deploy(
         lent.turn = turn;
     }
     Ok(match outcome? {
-        Outcome::Failure(failure) | Outcome::Refused(failure) if failure.name == "Error" => Err(failure.message),
-        Outcome::Failure(failure) | Outcome::Refused(failure) => Err(run::told(&failure)),
+        Outcome::Failure(failure) | Outcome::Refused(failure) => {
+            let what = if failure.name == "Error" { failure.message.clone() } else { run::told(&failure) };
+            let place = run::shown(&failure.stack);
+            Err(format!("{what}\n{place}").trim_end().to_owned())
+        }
         _ => {
             deployed.shows_time = realm.host().shows_time;
             realm.host_mut().shows_time_at_first = deployed.shows_time;

@@ -31,6 +31,9 @@ pub trait Archive: Send + Sync {
 /// The most transactions of one range.
 pub const MAX_RANGE: u64 = 10_000;
 
+/// The most bytes of all ranges that one request asks for.
+const MAX_RANGE_BYTES: usize = 64 << 20;
+
 /// What a transaction of the past costs, in instructions: it is read, hashed and perhaps decrypted.
 const PAST_INSTRUCTIONS: u64 = 200_000;
 
@@ -48,6 +51,8 @@ impl Lent {
             return Ok(None);
         }
         let Some(mut past) = archive.past(seqno)? else { return Ok(None) };
+        let bytes = |map: &ledger::MapWrites| map.writes.iter().map(|(key, value)| key.len() + value.len()).sum::<usize>();
+        self.turn.remembered += past.writes.maps.values().map(bytes).sum::<usize>();
         // What a table of the service's own holds is no app's.
         past.writes.maps.retain(|name, _| super::is_for_apps(name));
         let state =
@@ -74,6 +79,9 @@ pub(crate) fn answer(lent: &mut Lent, text: &str, work: &mut u64) -> Result<Answ
     *work = work.saturating_add((to - from + 1) * PAST_INSTRUCTIONS);
     let mut states = Vec::new();
     for seqno in from..=to {
+        if lent.turn.remembered > MAX_RANGE_BYTES {
+            return failed(format!("the range has more than {MAX_RANGE_BYTES} bytes"));
+        }
         match lent.remember(seqno) {
             Ok(Some(state)) => states.push(state),
             // Not committed yet: to be asked again.

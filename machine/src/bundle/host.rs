@@ -8,7 +8,7 @@ use super::deployed::Deployed;
 use super::governor::effect;
 use super::history::Past;
 use super::modules::Sources;
-use super::store::{Rows, RowsMut, Span, Store};
+use super::store::{MAX_WRITES_BYTES, Rows, RowsMut, Span, Store};
 use super::turn::Turn;
 use super::{Print, consensus, history};
 use crate::outside::Outside;
@@ -68,6 +68,9 @@ const OP_HISTORY: u32 = 61;
 
 /// What a row costs to be looked at, in instructions.
 const ROW_INSTRUCTIONS: u64 = 500;
+
+/// Rows that `clear` removes: all of them stand in the transaction.
+const MAX_CLEARED_ROWS: u64 = 1_000_000;
 
 pub(crate) fn refused(name: &'static str, message: impl Into<String>) -> Answer {
     Answer::Refused { name: name.into(), message: message.into() }
@@ -158,18 +161,24 @@ impl Lent {
         let number = |n: u64| Answer::Bytes(n.to_le_bytes().to_vec());
         match op {
             OP_CLEAR => {
-                let rows = self.store.rows(map).map_err(broken)?.len() as u64;
+                let rows = self.store.count(map).map_err(broken)?;
                 *work += rows * ROW_INSTRUCTIONS;
+                if rows > MAX_CLEARED_ROWS {
+                    let why = format!("A request removes at most {MAX_CLEARED_ROWS} rows at once; this table has {rows}");
+                    return Ok(refused("RangeError", why));
+                }
                 self.store.clear(map).map_err(broken)?;
                 return Ok(Answer::Nothing);
             }
             OP_SIZE => {
-                let rows = self.store.rows(map).map_err(broken)?.len() as u64;
+                let rows = self.store.count(map).map_err(broken)?;
                 *work += rows * ROW_INSTRUCTIONS;
                 return Ok(number(rows));
             }
             OP_ENTRIES => {
-                let rows = self.store.span(map, &span(data)?).map_err(broken)?;
+                let Some(rows) = self.store.span(map, &span(data)?).map_err(broken)? else {
+                    return Ok(refused("InternalError", "out of memory"));
+                };
                 *work += rows.len() as u64 * ROW_INSTRUCTIONS;
                 return Ok(packed(rows));
             }
@@ -187,6 +196,11 @@ impl Lent {
                 Ok(refused("RangeError", format!("A value has at most {MAX_VALUE_BYTES} bytes")))
             }
             OP_SET => {
+                // What is written twice counts twice.
+                self.turn.written += key.len() + data.0.len();
+                if self.turn.written > MAX_WRITES_BYTES {
+                    return Ok(refused("RangeError", format!("A request writes at most {MAX_WRITES_BYTES} bytes")));
+                }
                 self.store.put(map, key, data.0);
                 Ok(Answer::Nothing)
             }

@@ -368,6 +368,7 @@ impl Bundle {
         };
         let lent = self.lent.take();
         let outcome = run::lend(&mut realm, lent, &mut self.lent, context, |realm| realm.respond(exchange, time_ms))?;
+        run::keep_clock(&mut realm, &outcome);
         self.interpreters.put(key, realm, most);
         Ok(outcome)
     }
@@ -404,6 +405,9 @@ impl Bundle {
         let nothing = |response| Ok(Exchange { response, sealed: None, line: None });
         if !response.is_success() || self.lent().store.writes.is_empty() {
             return nothing(response);
+        }
+        if let Some(why) = self.lent().store.refuses() {
+            return nothing(Response::error(400, "InvalidInput", format!("This cannot be a transaction: {why}.")));
         }
         let touched = |map: &str| self.lent().store.writes.maps.get(map).is_some_and(|map| !map.is_empty());
         let redeployed = deployed::IMAGE_TABLES.iter().any(|map| touched(map));

@@ -9,8 +9,9 @@ use crate::Fault;
 use sandbox::Limits;
 use serde::Deserialize;
 
-/// What a millisecond of execution time stands for: about what a core of 2020 does in one.
-pub const INSTRUCTIONS_PER_MS: u64 = 1_000_000;
+/// What a millisecond of execution time stands for: about what a core of 2020 does in one. Loops of JavaScript come to nine to
+/// twenty-five million.
+pub const INSTRUCTIONS_PER_MS: u64 = 10_000_000;
 
 /// The most interpreters that are kept, whatever is asked for.
 const MAX_INTERPRETERS: usize = 100;

@@ -149,6 +149,9 @@ impl Reader {
                     Some(_) => realm.respond(&exchange, request.time_ms),
                     None => realm.respond_once(&exchange, request.time_ms),
                 });
+                if let (Some(_), Ok(outcome)) = (&key, &outcome) {
+                    run::keep_clock(&mut realm, outcome);
+                }
                 match key {
                     _ if outcome.is_err() => {}
                     Some(key) => self.interpreters.put(&key, realm, deployed.options.interpreters()),

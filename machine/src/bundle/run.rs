@@ -44,9 +44,16 @@ pub(crate) fn lend<T>(
     host.shows_time = host.shows_time_at_first;
     let done = work(realm);
     let host = realm.host_mut();
-    // In a realm that lives on, what it shows stays.
     *back = host.lent.take();
     done
+}
+
+/// In a realm that lives on, `Date` goes on as the request has left it, unless the request failed.
+pub(crate) fn keep_clock(realm: &mut Realm<Kv>, outcome: &Outcome) {
+    if !matches!(outcome, Outcome::Failure(_) | Outcome::Refused(_)) {
+        let host = realm.host_mut();
+        host.shows_time_at_first = host.shows_time;
+    }
 }
 
 /// The endpoint of a request, or what is answered in its place.
@@ -118,6 +125,10 @@ pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options,
     };
     Ok(match outcome {
         Outcome::Reply(Reply { status, headers, body, apply, claims, metrics }) => {
+            if !headers.iter().all(is_header) {
+                let said = "Invalid endpoint function return value (header value type).";
+                return Ok(failed(Response::error(500, "InternalError", said), None));
+            }
             let response = Response { status, headers, body };
             // Found out later, it would be too late: the writes would stand, and the client would hear of a failure.
             if !response.headers.iter().all(is_sendable) {
@@ -153,6 +164,12 @@ fn is_sendable((name, value): &(String, String)) -> bool {
     let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     let control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
     !name.is_empty() && name.bytes().all(token) && !value.bytes().any(control)
+}
+
+/// Whether a header can be sent: nothing in it ends it.
+fn is_header((name, value): &(String, String)) -> bool {
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !name.is_empty() && name.bytes().all(is_token) && !value.bytes().any(|byte| byte < b' ' && byte != b'\t' || byte == 0x7f)
 }
 
 /// What was thrown, in a line.

@@ -36,6 +36,10 @@ pub(crate) struct Turn {
     pub streams: Option<Box<Streams>>,
     /// Transactions of the past that the request has asked for.
     pub pasts: Vec<Past>,
+    /// Bytes that it has written.
+    pub written: usize,
+    /// Bytes of those transactions of the past.
+    pub remembered: usize,
     /// Something was needed that only the ledger secret opens.
     pub blinded: bool,
     /// The ledger lacks a seed that is needed.

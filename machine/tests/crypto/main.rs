@@ -223,6 +223,6 @@ fn work_is_the_same_every_time() {
     let rsa = json!({ "fn": "generateRsaKeyPair", "size": 2048 });
     assert_eq!(work_of(&digest), work_of(&digest));
     assert_eq!(work_of(&rsa), work_of(&rsa));
-    assert!(work_of(&digest) < 10_000);
-    assert!((30_000_000..3_000_000_000).contains(&work_of(&rsa)), "{}", work_of(&rsa));
+    assert!(work_of(&digest) < 40_000);
+    assert!((120_000_000..12_000_000_000).contains(&work_of(&rsa)), "{}", work_of(&rsa));
 }

@@ -20,6 +20,7 @@ use crate::https::{Handler, Incoming, Reply, ReplyTo};
 use crate::outside::{Live, Oracles};
 use archive::Ledger;
 use journal::Journal;
+use ledger::TxId;
 use machine::bundle::reader::{Read, Reader, Reading, TXID_HEADER};
 use machine::bundle::routes::{Found, Mode};
 use machine::bundle::{Request, Response, app_path, is_governance};
@@ -31,6 +32,9 @@ use std::time::{Duration, Instant};
 
 /// What a read may use on the network's thread, in instructions: about a millisecond.
 const BUDGET: u64 = 1_000_000;
+
+/// How long a receipt is waited for.
+const SIGNED_WITHIN: Duration = Duration::from_secs(1);
 
 /// What answers a bundle's requests. Clones are of the same.
 #[derive(Clone)]
@@ -194,6 +198,16 @@ impl Front {
 
     fn built_in(&self, request: &Request, reading: &Reading) -> Response {
         let shared = &self.0;
+        // Who asks for a receipt, or whether a transaction is committed, has it signed.
+        if request.path().ends_with("/receipt") || request.path().ends_with("/tx") {
+            let asked = request.parameter("transaction_id").and_then(|text| text.parse::<TxId>().ok());
+            let last = shared.backend.durable().last;
+            if let (Some(asked), Some(last)) = (asked, last)
+                && asked.seqno <= last.seqno
+            {
+                shared.backend.wait_until_signed(asked.seqno, SIGNED_WITHIN);
+            }
+        }
         let durable = shared.backend.durable();
         let context = builtin::Context {
             reading,

@@ -1,7 +1,10 @@
-//! What answers cost beyond the bytes that go in and out, in instructions of the guest (about 0.4 ns each). Fixed figures,
-//! from measurements of a typical core: the same question costs the same everywhere and in every replay.
+//! What answers cost beyond the bytes that go in and out, in units of about 0.4 ns. Fixed figures, from measurements of a typical
+//! core: the same question costs the same everywhere and in every replay.
 
 use super::ec::Curve;
+
+/// Instructions of the guest, which take about 0.1 ns each, in a unit.
+pub(super) const UNIT: u64 = 4;
 
 /// A question as such: the JSON and the way to its answer.
 pub(super) const QUESTION: u64 = 5_000;

@@ -67,7 +67,9 @@ fn internal(message: impl Into<String>) -> Error {
 ///
 /// What it costs beyond bytes is added to `work`, in instructions, from the question and its answer alone.
 pub fn answer(text: &str, data: &[u8], work: &mut u64, random: &mut dyn Random) -> std::result::Result<Answer, Fault> {
-    let asked = Question::parse(text, data).and_then(|question| dispatch(&question, work, random));
+    let mut units = 0;
+    let asked = Question::parse(text, data).and_then(|question| dispatch(&question, &mut units, random));
+    *work = work.saturating_add(units.saturating_mul(cost::UNIT));
     match asked {
         Ok(answer) => Ok(answer),
         Err(Error::Refused(name, message)) => Ok(Answer::Refused { name: Cow::Borrowed(name), message }),

@@ -128,14 +128,18 @@ fn payload(governing: &mut dyn Governing, request: &Request, cache: &mut auth::C
         return Err(Stop::new(403, "AuthorizationFailed", "Only admins may access this endpoint."));
     }
     let Some(content) = grant.content else { return Ok(request.body.clone()) };
-    let (found, created_at_s, signature) = signed_headers(&request.body)
+    let (found, created_at_s, protected) = signed_headers(&request.body)
         .ok_or_else(|| Stop::new(400, "MissingRequiredHeader", format!("Missing {CREATED_AT} protected header")))?;
     if found.as_deref() != Some(kind) {
         let found = found.as_deref().unwrap_or("nothing");
         return Err(invalid(format!("Found {TYPE} set to {found}, expected {TYPE} to be {kind}")));
     }
-    let digest = digest::digest(&digest::SHA256, &signature);
-    let taken = replay::remember(governing, RECENT_CUSTOM, created_at_s, digest.as_ref(), kind)?;
+    // By what is signed, not by the signature: of one that verifies, anybody can make another.
+    let mut signed = digest::Context::new(&digest::SHA256);
+    for part in [&(protected.len() as u64).to_le_bytes()[..], &protected, &content] {
+        signed.update(part);
+    }
+    let taken = replay::remember(governing, RECENT_CUSTOM, created_at_s, signed.finish().as_ref(), kind)?;
     taken.map_err(|why| match why {
         replay::Refused::Unwritable => invalid(format!("{CREATED_AT} is too large")),
         replay::Refused::Again(_) => invalid("This signed request was made before"),
@@ -144,18 +148,18 @@ fn payload(governing: &mut dyn Governing, request: &Request, cache: &mut auth::C
     Ok(content)
 }
 
-/// Type, time and signature of a message that has been verified.
+/// Type, time and the whole protected header of a message that has been verified.
 fn signed_headers(mut body: &[u8]) -> Option<(Option<String>, i64, Vec<u8>)> {
     let parts = match from_reader::<Cbor, _>(&mut body).ok()? {
         Cbor::Tag(_, inner) => inner.into_array().ok()?,
         other => other.into_array().ok()?,
     };
-    let signature = parts.last()?.as_bytes()?.clone();
-    let headers = from_reader::<Cbor, _>(&mut parts.first()?.as_bytes()?.as_slice()).ok()?.into_map().ok()?;
+    let protected = parts.first()?.as_bytes()?.clone();
+    let headers = from_reader::<Cbor, _>(&mut protected.as_slice()).ok()?.into_map().ok()?;
     let header = |name: &str| headers.iter().find(|(label, _)| label.as_text() == Some(name)).map(|(_, value)| value);
     let kind = header(TYPE).and_then(Cbor::as_text).map(str::to_owned);
     let created_at_s = header(CREATED_AT)?.as_integer().and_then(|time| i64::try_from(time).ok()).filter(|time| *time >= 0)?;
-    Some((kind, created_at_s, signature))
+    Some((kind, created_at_s, protected))
 }
 
 /// An endpoint keeps what its author has written.

@@ -20,10 +20,11 @@ pub(super) fn create(mut call: Call) -> Answer {
         .ok_or_else(|| Stop::internal("No constitution is set - proposals cannot be evaluated"))?;
     validate(governing, &constitution, &text)?;
     try_out_apps(governing, &text)?;
+    // Not by the digest of the signature as it came: anybody can make another that verifies.
+    replay::remember(governing, RECENT_PROPOSALS, signed.created_at_s, &signed.replay_digest, &id)?.map_err(replayed)?;
     if governing.get(PROPOSALS, id.as_bytes())?.is_some() {
         return Err(Stop::internal("Proposal ID collision."));
     }
-    replay::remember(governing, RECENT_PROPOSALS, signed.created_at_s, &signed.digest, &id)?.map_err(replayed)?;
     governing.put(PROPOSALS, id.as_bytes(), &signed.payload);
     let mut info = Info::new(&signed.member);
     info.save(governing, &id);

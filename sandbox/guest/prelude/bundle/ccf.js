@@ -3,7 +3,7 @@
   'use strict';
   const { ask, isBuffer, toBuffer, fromBuffer, verdict } = native;
   const { stringify, parse } = JSON;
-  const { defineProperty } = Object;
+  const { assign, defineProperty } = Object;
   const { TypeError, RangeError, Error, InternalError, SyntaxError } = globalThis;
   const StringOf = String;
 
@@ -108,6 +108,11 @@
   // A transaction of the past: `index` is its number among those that this request has asked for.
   const past = ({ transactionId, receipt, index }) => ({ transactionId, receipt, kv: runtime.maps(index) });
 
+  // `@microsoft/ccf-app` reads `ccf.historicalState` when it is evaluated, which is once for all requests. So there is one object,
+  // there while modules are evaluated, and a request's transaction is written into it.
+  const looking = {};
+  let forApps = true;
+
   const RANGE = 'Invalid handle or seqno or expiry: cannot be negative';
   const historical = {
     getStateRange(handle, from, to, expiry) {
@@ -153,6 +158,7 @@
   // What this realm is for: 'app', or a constitution that only looks ('gov'), or one that acts ('apply').
   runtime.become = (kind) => {
     if (kind === 'app') return;
+    forApps = false;
     for (const name of ['rpc', 'consensus', 'historical']) delete ccf[name];
     if (kind !== 'apply') return;
     ccf.node = node;
@@ -161,9 +167,14 @@
     ccf.setJwtPublicSigningKeys = govern('setJwtPublicSigningKeys');
     ccf.removeJwtPublicSigningKeys = govern('removeJwtPublicSigningKeys');
   };
+  // Around the evaluation of modules.
+  runtime.evaluating = (now) => {
+    if (now && forApps) ccf.historicalState = looking;
+    else delete ccf.historicalState;
+  };
   runtime.begin = (state) => {
     if (clock) answer(OP_CLOCK, '1');
-    if (state !== undefined) ccf.historicalState = past(state);
+    if (state !== undefined) ccf.historicalState = assign(looking, past(state));
     else if ('historicalState' in ccf) delete ccf.historicalState;
   };
 })

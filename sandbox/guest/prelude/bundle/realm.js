@@ -17,6 +17,7 @@
   // Evaluates modules, in this order, each with what it imports.
   async function load(names) {
     const list = parse(names);
+    runtime.evaluating(true);
     for (let i = 0; i < list.length; i++) {
       const name = list[i];
       try {
@@ -39,6 +40,7 @@
         throw wrapped;
       }
     }
+    runtime.evaluating(false);
   }
 
   const none = (count) => { if (count !== 0) throw new TypeError(`Passed ${count} arguments, but expected none`); };
