@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `validateConstitution(text)` | throws unless it has `validate`, `resolve` and `apply` with the right numbers of parameters |
 //! | `transitionServiceToOpen(previous, next)` | the service is open from now on; `next` must be its certificate |
-//! | `refreshAppBytecodeCache()` | interpreters are forgotten; there is no bytecode |
+//! | `refreshAppBytecodeCache()` | interpreters are forgotten and modules evaluated anew: their heap takes the place of bytecode, and the row with the engine's name says that it is used |
 //! | `setJwtPublicSigningKeys(issuer, metadata, jwks)`, `removeJwtPublicSigningKeys(issuer)` | keys that tokens are checked with |
 //! | `triggerLedgerChunk()`, `triggerSnapshot()`, `triggerLedgerRekey()`, `triggerRecoverySharesRefresh()` | nothing: chunks end, checkpoints come and the secret stays as they do without it |
 //! | `getLatestLedgerSecretSeqno()` | 1: the secret is as old as the ledger |
@@ -14,7 +14,7 @@ use super::lens::Hand;
 use super::{Governing, Stop, constitution};
 use crate::Fault;
 use crate::bundle::auth;
-use crate::bundle::tables::{INTERPRETER_FLUSH, SERVICE_INFO, SINGLETON};
+use crate::bundle::tables::{BYTECODE_VERSION, INTERPRETER_FLUSH, SERVICE_INFO, SINGLETON};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
@@ -64,6 +64,8 @@ pub fn effect(
         },
         "refreshAppBytecodeCache" => {
             flush(governing);
+            let engine = serde_json::to_vec(sandbox::ENGINE).expect("a string can be written");
+            governing.put(BYTECODE_VERSION, SINGLETON, &engine);
             Ok(())
         }
         "setJwtPublicSigningKeys" => match (count(3), text(0)) {

@@ -107,9 +107,9 @@ const ACTIONS = {
       requireFields(args, { bundle: is.object, disable_bytecode_cache: optional(is.boolean) });
       checkApp(args.bundle);
     },
-    apply({ bundle }) {
+    apply({ bundle, disable_bytecode_cache }) {
       deployApp(bundle);
-      ccf.refreshAppBytecodeCache();
+      if (!disable_bytecode_cache) ccf.refreshAppBytecodeCache();
     },
   },
   remove_js_app: { check: requireNothing, apply: removeApp },
