@@ -69,8 +69,8 @@ pub struct Args {
 pub fn run(args: Args) -> Result<(), Failed> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).compact().init();
     server::raise_file_limit();
-    // One network thread: the executor and the committer have their own. It runs reads itself, so it needs a realm's stack.
-    let network_threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4));
+    // Network threads run reads themselves, so there are as many as cores, and they need a realm's stack.
+    let network_threads = std::thread::available_parallelism().map_or(1, |cores| cores.get().clamp(1, 4));
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(network_threads)
         .thread_stack_size(sandbox::THREAD_STACK_BYTES)
