@@ -11,7 +11,7 @@ rule() { # description, offending lines
 }
 
 rule "unsafe stands in sandbox alone" \
-  "$(git grep -nwE 'unsafe' -- 'ledger/*.rs' 'machine/*.rs' 'server/*.rs' 'cli/*.rs' 'bench/*.rs' | grep -vE '//|unsafe_code' || true)"
+  "$(git grep -nwE 'unsafe' -- 'ledger/*.rs' 'machine/*.rs' 'server/*.rs' 'cli/*.rs' 'bench/*.rs' | grep -vE '//|unsafe_code|"unsafe"' || true)"
 rule "machine and ledger know no runtime, socket, thread or clock" \
   "$(git grep -nE 'tokio|std::net|std::thread|SystemTime|Instant::now' -- 'ledger/src/*.rs' 'machine/src/*.rs' | grep -vE '^\S+:[0-9]+:\s*//|tests?\.rs' || true)"
 rule "files of a size that one would like to open (900 lines)" \

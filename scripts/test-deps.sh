@@ -1,6 +1,7 @@
 #!/bin/sh
-# Brings the foreign clients that the tests drive the server with: the npm package nodevms-client and the PyPI package ccf.
-# They go to a folder of their own (default: target/test-deps), once; when they are there, nothing is done.
+# Brings the foreign clients that the tests drive the server with: from npm nodevms-client, @microsoft/ccf-app and what an app in
+# TypeScript is built with, from PyPI ccf and a validator of OpenAPI. They go to a folder of their own (default:
+# target/test-deps), once; when they are there, nothing is done.
 #
 #   scripts/test-deps.sh [FOLDER]
 #

@@ -115,7 +115,8 @@ pub fn receipted(load: Load) -> Result<Measured, String> {
             let began = Instant::now();
             let write = format!("{} {} HTTP/1.1\r\nhost: localhost\r\n\r\n", load.method, load.path);
             let reply = ask(&mut stream, &write).await?;
-            let txid = reply.lines().find_map(|line| line.strip_prefix("x-ms-ccf-transaction-id: ")).ok_or("no transaction id")?;
+            let txid =
+                reply.lines().find_map(|line| line.strip_prefix("x-ms-ccf-transaction-id: ")).ok_or("no transaction id")?;
             let read = format!("GET /app/receipt?transaction_id={txid} HTTP/1.1\r\nhost: localhost\r\n\r\n");
             while !ask(&mut stream, &read).await?.starts_with("HTTP/1.1 200 ") {
                 if began.elapsed() > PATIENCE {

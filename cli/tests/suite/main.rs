@@ -7,6 +7,7 @@ mod clients;
 mod commands;
 mod crash;
 mod damage;
+mod foreign;
 mod forged;
 mod honest;
 mod keys;

@@ -3,13 +3,16 @@
 //! Without the ledger secret, a request that stands in the private part is not executed; one that stands in the public part is,
 //! until it needs a private table or a seed. Either way its public writes are taken as they are.
 
-use super::{Bundle, Chance, Request, Response};
+use super::{Bundle, Chance, Request, Response, is_governance};
 use crate::difference::{Difference, Divergence, ReplayError, compare, shown};
 use crate::input::MalformedRecord;
 use crate::machine::Ran;
 use crate::maps;
 use ledger::write_set::PUBLIC_PREFIX;
 use ledger::{Transaction, WriteSet};
+
+/// Tables that no app writes.
+const GOVERNED: &str = "public:ccf.";
 
 /// See the module.
 pub(crate) fn replay(bundle: &mut Bundle, transaction: &Transaction) -> Result<Ran, ReplayError> {
@@ -26,7 +29,7 @@ pub(crate) fn replay(bundle: &mut Bundle, transaction: &Transaction) -> Result<R
         if blind {
             return sealed(bundle, transaction, &recorded, None);
         }
-        compare("the transaction", &recorded, &WriteSet::new()).map_err(diverges)?;
+        compare("the transaction", &recorded, &WriteSet::new(), true).map_err(diverges)?;
         bundle.records_mut().apply_bundle(txid, &recorded, None)?;
         return Ok(Ran::Nothing);
     };
@@ -68,9 +71,9 @@ pub(crate) fn replay(bundle: &mut Bundle, transaction: &Transaction) -> Result<R
             let maps = writes.maps.iter().filter(|(name, _)| name.starts_with(PUBLIC_PREFIX));
             WriteSet { maps: maps.map(|(name, map)| (name.clone(), map.clone())).collect() }
         };
-        compare(&what, &public(&recorded), &public(&replayed.writes)).map_err(diverges)?;
+        compare(&what, &public(&recorded), &public(&replayed.writes), true).map_err(diverges)?;
     } else {
-        compare(&what, &recorded, &replayed.writes).map_err(diverges)?;
+        compare(&what, &recorded, &replayed.writes, true).map_err(diverges)?;
     }
     bundle.records_mut().apply_bundle(txid, &replayed.writes, Some(request.time_ms))?;
     Ok(Ran::Request(Box::new((request, response))))
@@ -83,6 +86,16 @@ fn sealed(
     recorded: &WriteSet,
     request: Option<&Request>,
 ) -> Result<Ran, ReplayError> {
+    // Governance's requests are public, whatever they need: what no request of governance has written, nobody has decided.
+    if !request.is_some_and(|request| is_governance(request.path())) {
+        let decided = |map: &str, key: &[u8]| map.starts_with(GOVERNED) || map == maps::GLASSBOX && key == maps::IMAGE_KEY;
+        let mut rows =
+            recorded.maps.iter().flat_map(|(map, rows)| rows.writes.keys().chain(&rows.removes).map(move |key| (map, key)));
+        if let Some((map, key)) = rows.find(|(map, key)| decided(map, key)) {
+            let difference = Difference::Unexplained { map: map.clone(), key: String::from_utf8_lossy(key).into_owned() };
+            return Err(ReplayError::Divergence(Box::new(Divergence { txid: transaction.txid(), difference })));
+        }
+    }
     bundle.forget();
     let time_ms = request.map(|request| request.time_ms);
     bundle.records_mut().apply_bundle(transaction.txid(), recorded, time_ms)?;

@@ -31,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// What a read may use on the network's thread, in instructions: about a millisecond.
-const BUDGET: u64 = 1_000_000;
+const BUDGET: u64 = 10_000_000;
 
 /// How long a receipt is waited for.
 const SIGNED_WITHIN: Duration = Duration::from_secs(1);

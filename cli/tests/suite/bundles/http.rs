@@ -111,7 +111,7 @@ fn what_is_thrown() {
 fn a_loop_delays_no_reader() {
     let place = Place::new(&throws());
     let sandbox = place.serve(&[]);
-    limit(&sandbox, 3_000, true);
+    limit(&sandbox, 600, true);
     for (method, target, loops) in
         [("GET", "/app/loop", 1), ("GET", "/app/reused/loop", 1), ("POST", "/app/loop", 1), ("GET", "/app/loop", 6)]
     {

@@ -4,13 +4,13 @@
 //! [`session`] (requests and answers as text).
 
 mod callers;
-mod client;
+pub mod client;
 mod deploy;
 mod durable;
 mod governed;
 mod http;
 mod kv;
-mod place;
+pub mod place;
 mod reuse;
 mod session;
 mod sign;

@@ -176,25 +176,29 @@ pub struct Sandbox {
     child: Child,
     pub port: u16,
     common: PathBuf,
+    said: Arc<Mutex<String>>,
     errors: Arc<Mutex<String>>,
 }
 
 impl Sandbox {
     fn start(mut command: Command, common: &Path) -> Sandbox {
-        let mut child = command.spawn().expect("the sandbox starts");
-        let errors = Arc::new(Mutex::new(String::new()));
-        collect(child.stderr.take().expect("piped"), errors.clone());
-        let said = Arc::new(Mutex::new(String::new()));
-        collect(child.stdout.take().expect("piped"), said.clone());
+        let child = command.spawn().expect("the sandbox starts");
+        let mut sandbox = Sandbox { child, port: 0, common: common.to_owned(), said: Arc::default(), errors: Arc::default() };
+        collect(sandbox.child.stderr.take().expect("piped"), sandbox.errors.clone());
+        collect(sandbox.child.stdout.take().expect("piped"), sandbox.said.clone());
         let banner = eventually("a sandbox that serves", || {
-            let banner = said.lock().expect("not poisoned").clone();
-            let ended = child.try_wait().expect("it can be waited for");
-            assert!(ended.is_none(), "the sandbox ended: {ended:?}\n{banner}\n{}", errors.lock().expect("not poisoned"));
-            banner.contains("Press Ctrl+C").then_some(banner)
+            let ended = sandbox.child.try_wait().expect("it can be waited for");
+            assert!(ended.is_none(), "the sandbox ended: {ended:?}\n{}\n{}", sandbox.said(), sandbox.errors());
+            Some(sandbox.said()).filter(|said| said.contains("Press Ctrl+C"))
         });
         let address = banner.lines().find_map(|line| line.trim().strip_prefix("Node [0] = ")).expect("an address");
-        let port = address.rsplit_once(':').expect("a port").1.parse().expect("a number");
-        Sandbox { child, port, common: common.to_owned(), errors }
+        sandbox.port = address.rsplit_once(':').expect("a port").1.parse().expect("a number");
+        sandbox
+    }
+
+    /// What it has written to stdout so far.
+    pub fn said(&self) -> String {
+        self.said.lock().expect("not poisoned").clone()
     }
 
     /// What it has written to stderr so far.
@@ -271,6 +275,12 @@ impl Sandbox {
         self.client().send("POST", &target, &[("content-type", "application/cose")], &body)
     }
 
+    /// Sends a signal, and goes on.
+    pub fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.child.id().to_string()]).status();
+        assert!(sent.expect("kill starts").success());
+    }
+
     /// `kill -9`
     pub fn kill(mut self) {
         let _ = self.child.kill();
@@ -279,7 +289,7 @@ impl Sandbox {
 
     /// SIGTERM, after which it must end well.
     pub fn stop(mut self) {
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
+        self.signal("-TERM");
         let code = eventually("an end", || self.child.try_wait().expect("it can be waited for")).code();
         assert_eq!(code, Some(0), "{}", self.errors());
     }

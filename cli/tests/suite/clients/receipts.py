@@ -9,6 +9,7 @@ import pathlib
 import sys
 
 import ccf.receipt
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509 import load_pem_x509_certificate
 
 service = load_pem_x509_certificate(pathlib.Path(sys.argv[1]).read_bytes())
@@ -21,8 +22,6 @@ def sha256(data):
 def check(receipt):
     node = load_pem_x509_certificate(receipt["cert"].encode())
     # The node's name is its key.
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
     key = node.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     assert receipt["node_id"] == sha256(key).hexdigest()
     if "root_hex" in receipt:

@@ -40,7 +40,8 @@ fn users_and_strangers() {
     let folder = site.place.root().to_owned();
     let users = [("p256", P256), ("p384", P384), ("rsa", RSA)].map(|(name, key)| self_signed(&folder, name, key, TWO_DAYS));
     let stranger = self_signed(&folder, "stranger", P256, TWO_DAYS);
-    let set = |pair: &Pair, data: serde_json::Value| json!({ "name": "set_user", "args": { "cert": pair.pem(), "user_data": data } });
+    let set =
+        |pair: &Pair, data: serde_json::Value| json!({ "name": "set_user", "args": { "cert": pair.pem(), "user_data": data } });
     for user in &users {
         assert_eq!(site.get_as(user, "/app/user").status, 401, "not yet a user");
     }
@@ -65,8 +66,14 @@ fn users_and_strangers() {
         let refused = site.ask("/app/user", pair, &[], None);
         assert_eq!(refused.status, 401, "{}", refused.text());
         let error = &refused.json()["error"];
-        assert_eq!((&error["code"], &error["message"]), (&json!("InvalidAuthenticationInfo"), &json!("Invalid authentication credentials.")));
-        assert_eq!((&error["details"][0]["auth_policy"], error["details"].as_array().map(Vec::len)), (&json!("user_cert"), Some(1)));
+        assert_eq!(
+            (&error["code"], &error["message"]),
+            (&json!("InvalidAuthenticationInfo"), &json!("Invalid authentication credentials."))
+        );
+        assert_eq!(
+            (&error["details"][0]["auth_policy"], error["details"].as_array().map(Vec::len)),
+            (&json!("user_cert"), Some(1))
+        );
         error["details"][0]["message"].as_str().expect("a message").to_owned()
     };
     assert_eq!(reason(None), "No caller user certificate");
@@ -133,7 +140,10 @@ fn tokens(site: &Site, folder: &Path) {
     let ask = |token: &str| site.ask("/app/token", None, &[&format!("authorization: Bearer {token}")], None);
     assert_eq!(ask(&token("a")).json()["error"]["details"][0]["message"], "JWT signing key not found for kid k1");
     let jwks = json!({ "keys": [{ "kty": "RSA", "kid": "k1", "x5c": [x5c] }] });
-    accepted(site, json!([{ "name": "set_jwt_issuer", "args": { "issuer": "https://issuer.example", "auto_refresh": false, "jwks": jwks } }]));
+    accepted(
+        site,
+        json!([{ "name": "set_jwt_issuer", "args": { "issuer": "https://issuer.example", "auto_refresh": false, "jwks": jwks } }]),
+    );
     let said = ask(&token("größe")).ok().json();
     assert_eq!((&said["issuer"], &said["payload"]["aud"]), (&json!("https://issuer.example"), &json!("größe")));
     let forged = token("a").replacen(".e", ".f", 1);
@@ -141,6 +151,51 @@ fn tokens(site: &Site, folder: &Path) {
     assert_eq!(refused.status, 401);
     assert_eq!(refused.header("www-authenticate"), Some(r#"Bearer realm="JWT bearer token access", error="invalid_token""#));
 }
+
+/// A developer deploys without governance: by certificate, and by a signed request, which works once.
+#[test]
+fn a_developer_deploys() {
+    let site = Site::serve(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/banking"), &[]);
+    let developer = site.person("user0");
+    let bundle = |text: &str| {
+        let endpoint = json!({
+            "js_module": "a.js", "js_function": "f", "forwarding_required": "never", "authn_policies": ["no_auth"], "mode": "readonly",
+        });
+        let module = format!("export function f() {{ return {{ body: '{text}' }} }}");
+        json!({ "metadata": { "endpoints": { "/text": { "get": endpoint } } }, "modules": [{ "name": "a.js", "module": module }] })
+    };
+    let deploy = |who: Option<&Pair>, kind: &str, body: &[u8]| {
+        let curl = ["--request", "PUT"];
+        site.ask_with(&curl, "/app/custom_endpoints", who, &[&format!("content-type: {kind}")], Some(body))
+    };
+    let by_certificate = bundle("by certificate").to_string();
+    assert_eq!(deploy(None, "application/json", by_certificate.as_bytes()).status, 401);
+    assert_eq!(deploy(Some(&developer), "application/json", by_certificate.as_bytes()).status, 204);
+    assert_eq!(site.get("/app/text").ok().text(), "by certificate");
+    let signed = |text: &str| {
+        let mut sign = python("python");
+        sign.args(["-c", DEVELOP]).arg(&developer.key).arg(&developer.cert);
+        output(sign, bundle(text).to_string().as_bytes())
+    };
+    let first = signed("signed");
+    assert_eq!(deploy(None, "application/cose", &first).status, 204);
+    assert_eq!(site.get("/app/text").ok().text(), "signed");
+    assert_eq!(deploy(None, "application/cose", &signed("signed again")).status, 204);
+    for replay in [&first, &super::governance::twin(&first)] {
+        let (status, _, message) = deploy(None, "application/cose", replay).error();
+        assert_eq!((status, message.as_str()), (400, "This signed request was made before"));
+    }
+    assert_eq!(site.get("/app/text").ok().text(), "signed again");
+    site.audited();
+}
+
+/// A bundle, signed.
+const DEVELOP: &str = r#"
+import sys, time, ccf.cose
+key, cert = (open(name).read() for name in sys.argv[1:])
+header = {"app.msg.type": "custom_endpoints", "app.msg.created_at": int(time.time())}
+sys.stdout.buffer.write(ccf.cose.create_cose_sign1(sys.stdin.buffer.read(), key, cert, header))
+"#;
 
 /// A certificate that is valid from and until so many days from now.
 const DATED: &str = r#"

@@ -145,7 +145,8 @@ fn signatures_are_signatures_for_openssl() {
     let bench = Bench::new();
     bench.file("data", DATA);
     for (curve, len) in [("P-256", 32), ("P-384", 48)] {
-        let (private, public) = bench.key(&format!("-algorithm EC -pkeyopt ec_paramgen_curve:{curve} -pkeyopt ec_param_enc:named_curve"));
+        let (private, public) =
+            bench.key(&format!("-algorithm EC -pkeyopt ec_paramgen_curve:{curve} -pkeyopt ec_param_enc:named_curve"));
         bench.file("public.pem", &public);
         for hash in ["SHA-256", "SHA-384", "SHA-512"] {
             let algorithm = json!({ "name": "ECDSA", "hash": hash });
@@ -153,7 +154,10 @@ fn signatures_are_signatures_for_openssl() {
             assert_eq!(signature.len(), 2 * len, "{curve} {hash}");
             bench.file("signature", der(&signature));
             let digest = hash.replace('-', "").to_lowercase();
-            assert!(bench.verified_by_openssl(&format!("dgst -{digest} -verify public.pem -signature signature data")), "{curve} {hash}");
+            assert!(
+                bench.verified_by_openssl(&format!("dgst -{digest} -verify public.pem -signature signature data")),
+                "{curve} {hash}"
+            );
         }
         let certificate = bench.pem("req -x509 -key key.pem -days 2 -subj /CN=signer");
         let signature = plain(&bench.openssl("dgst -sha256 -sign key.pem data"), len);
@@ -270,8 +274,20 @@ fn keys_in_json_are_those_of_node() {
         result
     };
     let kinds = [
-        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:named_curve", "pubPemToJwk", "pubJwkToPem", "pemToJwk", "jwkToPem"),
-        ("-algorithm EC -pkeyopt ec_paramgen_curve:P-384 -pkeyopt ec_param_enc:named_curve", "pubPemToJwk", "pubJwkToPem", "pemToJwk", "jwkToPem"),
+        (
+            "-algorithm EC -pkeyopt ec_paramgen_curve:P-256 -pkeyopt ec_param_enc:named_curve",
+            "pubPemToJwk",
+            "pubJwkToPem",
+            "pemToJwk",
+            "jwkToPem",
+        ),
+        (
+            "-algorithm EC -pkeyopt ec_paramgen_curve:P-384 -pkeyopt ec_param_enc:named_curve",
+            "pubPemToJwk",
+            "pubJwkToPem",
+            "pemToJwk",
+            "jwkToPem",
+        ),
         ("-algorithm RSA -pkeyopt rsa_keygen_bits:2048", "pubRsaPemToJwk", "pubRsaJwkToPem", "rsaPemToJwk", "rsaJwkToPem"),
         ("-algorithm ed25519", "pubEddsaPemToJwk", "pubEddsaJwkToPem", "eddsaPemToJwk", "eddsaJwkToPem"),
         ("-algorithm x25519", "pubEddsaPemToJwk", "pubEddsaJwkToPem", "eddsaPemToJwk", "eddsaJwkToPem"),
@@ -318,7 +334,8 @@ fn chains_of_certificates() {
     let leaf = issue("leaf", "ec -pkeyopt ec_paramgen_curve:P-256", "-CA middle.pem -CAkey middle.key -CAcreateserial -days 9");
     let other = issue("other", p384, "-signkey other.key -days 9 -extfile ca.ext");
     let chain = format!("{leaf}{middle}");
-    let bundles: Vec<Value> = [&root, &format!("{chain}{root}"), "", "no certificate", &leaf[..200]].map(|pem| json!([pem])).into();
+    let bundles: Vec<Value> =
+        [&root, &format!("{chain}{root}"), "", "no certificate", &leaf[..200]].map(|pem| json!([pem])).into();
     assert_eq!(bench.results("isValidX509CertBundle", &bundles), [true, true, false, false, false]);
     let chains = [(&chain, &root), (&leaf, &middle), (&middle, &root), (&root, &root), (&leaf, &root), (&chain, &other)];
     let calls: Vec<Value> = chains.map(|(chain, trusted)| json!([chain, trusted])).into();

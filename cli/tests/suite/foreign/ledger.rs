@@ -3,6 +3,7 @@
 use super::signer::Parliament;
 use super::site::Site;
 use super::tools::{attempt, built, output, python, script};
+use crate::support::{run, stderr, stdout};
 use serde_json::{Value, json};
 
 #[test]
@@ -38,17 +39,42 @@ fn ccf_reads_the_ledger() {
     assert!(digests.contains(&format!("Found {signatures} signatures, and verified until")), "{digests}");
     let tables = read(&[]);
     for table in [
-        "public:ccf.gov.members.certs", "public:ccf.gov.members.info", "public:ccf.gov.users.certs", "public:ccf.gov.users.info",
-        "public:ccf.gov.service.info", "public:ccf.gov.nodes.info", "public:ccf.gov.constitution", "public:ccf.gov.modules",
-        "public:ccf.gov.endpoints", "public:ccf.gov.proposals", "public:ccf.gov.proposals_info", "public:ccf.gov.cose_history",
-        "public:ccf.gov.cose_recent_proposals", "public:ccf.gov.js_runtime_options", "public:ccf.gov.members.acks",
-        "public:ccf.gov.interpreter.flush", "public:ccf.internal.signatures", "public:ccf.internal.cose_signatures",
-        "public:ccf.internal.tree", "public:messages",
+        "public:ccf.gov.members.certs",
+        "public:ccf.gov.members.info",
+        "public:ccf.gov.users.certs",
+        "public:ccf.gov.users.info",
+        "public:ccf.gov.service.info",
+        "public:ccf.gov.nodes.info",
+        "public:ccf.gov.constitution",
+        "public:ccf.gov.modules",
+        "public:ccf.gov.endpoints",
+        "public:ccf.gov.proposals",
+        "public:ccf.gov.proposals_info",
+        "public:ccf.gov.cose_history",
+        "public:ccf.gov.cose_recent_proposals",
+        "public:ccf.gov.js_runtime_options",
+        "public:ccf.gov.members.acks",
+        "public:ccf.gov.interpreter.flush",
+        "public:ccf.internal.signatures",
+        "public:ccf.internal.cose_signatures",
+        "public:ccf.internal.tree",
+        "public:messages",
     ] {
         assert!(tables.contains(&format!("table \"{table}\"")), "{table}");
     }
     assert!(tables.contains("text 7"), "a public table is for everybody");
-    assert!(!tables.contains("text 8") && !tables.contains("\"messages\""), "a private one is not");
+    assert!(!tables.contains("text 8") && !tables.contains("table \"messages\""), "a private one is not");
+
+    // Who has only the ledger executes what is public, and is told what is not.
+    let alone = place.root().join("alone");
+    std::fs::create_dir_all(alone.join("ledger")).expect("a folder");
+    for entry in std::fs::read_dir(&ledger).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        std::fs::copy(&path, alone.join("ledger").join(path.file_name().expect("a name"))).expect("copied");
+    }
+    let blind = run(&["verify", &alone.to_string_lossy()]);
+    let said = stdout(&blind);
+    assert!(blind.status.success() && said.contains("Not executed without the ledger secret: "), "{said}{}", stderr(&blind));
 
     // One bit, in a private part, or anywhere.
     let chunk = std::fs::read_dir(&ledger).expect("a folder").next().expect("a chunk").expect("an entry").path();
@@ -78,8 +104,7 @@ fn documents_are_valid() {
     }
     output(validate, b"");
     let document = site.get("/app/api").ok().json();
-    let metadata: Value =
-        serde_json::from_slice(&std::fs::read(built().join("app.json")).expect("app.json")).expect("JSON");
+    let metadata: Value = serde_json::from_slice(&std::fs::read(built().join("app.json")).expect("app.json")).expect("JSON");
     for (path, verbs) in metadata["endpoints"].as_object().expect("endpoints") {
         for (verb, endpoint) in verbs.as_object().expect("verbs") {
             let there = &document["paths"][path][verb];

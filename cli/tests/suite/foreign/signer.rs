@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Seconds before now, as the command line takes a time.
 pub fn ago(seconds: i64) -> String {
@@ -107,6 +108,13 @@ impl Drop for Signer {
     }
 }
 
+/// A proposal. It has a number, of which nobody takes notice: the tool signs without chance, so what is the same, and of the same
+/// second, is a replay.
+pub fn proposal(actions: Value) -> Value {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    json!({ "actions": actions, "number": NUMBER.fetch_add(1, Relaxed) })
+}
+
 /// Governance by signed requests.
 pub struct Parliament {
     pub site: Site,
@@ -165,7 +173,7 @@ impl Parliament {
 
     /// Proposed by the first, voted for by the others until it is accepted.
     pub fn decide(&self, actions: Value) -> Value {
-        let id = self.open(Api::Versioned, &self.members[0], &json!({ "actions": actions }));
+        let id = self.open(Api::Versioned, &self.members[0], &proposal(actions));
         let mut state = Value::Null;
         for member in &self.members {
             state = self.vote(Api::Versioned, member, &id, "return true").ok().json();

@@ -82,7 +82,20 @@ impl Site {
 
     /// A request by curl. A body makes it a POST.
     pub fn ask(&self, target: &str, caller: Option<&Pair>, headers: &[&str], body: Option<&[u8]>) -> Answer {
+        self.ask_with(&[], target, caller, headers, body)
+    }
+
+    /// The same with other options of curl's.
+    pub fn ask_with(
+        &self,
+        options: &[&str],
+        target: &str,
+        caller: Option<&Pair>,
+        headers: &[&str],
+        body: Option<&[u8]>,
+    ) -> Answer {
         let mut curl = self.curl(target, caller);
+        curl.args(options);
         for header in headers {
             curl.args(["--header", header]);
         }

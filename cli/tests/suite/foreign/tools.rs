@@ -56,8 +56,7 @@ pub fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/suite/foreign/app");
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("foreign-app-{}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&folder);
+        let folder = fresh(Path::new(env!("CARGO_TARGET_TMPDIR")));
         copy(&source, &folder);
         std::os::unix::fs::symlink(node().join("node_modules"), folder.join("node_modules")).expect("a link");
         for task in ["build", "bundle"] {
@@ -67,6 +66,21 @@ pub fn built() -> &'static Path {
         }
         folder.join("dist")
     })
+}
+
+/// A folder of this process; those of processes that have ended are deleted.
+fn fresh(within: &Path) -> PathBuf {
+    const PREFIX: &str = "foreign-app-";
+    for entry in std::fs::read_dir(within).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        if let Some(process) = name.strip_prefix(PREFIX)
+            && !Path::new("/proc").join(process).exists()
+        {
+            let _ = std::fs::remove_dir_all(&path);
+        }
+    }
+    within.join(format!("{PREFIX}{}", std::process::id()))
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -40,7 +40,7 @@ export function snp(request: Request): Response {
   }
 }
 
-export function text(request: Request): Response<ArrayBuffer> {
+export function text(request: Request): Response {
   const encoder = new TextEncoder();
   const encoded: Uint8Array = encoder.encode(request.body.text());
   return { headers: { "x-encoding": encoder.encoding, "x-bytes": String(encoded.length) }, body: encoded };

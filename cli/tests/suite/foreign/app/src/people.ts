@@ -32,7 +32,7 @@ export function signed(request: Request): Response {
   return { body: { id: caller.id, content: ccf.bufToStr(caller.cose.content) } };
 }
 
-/** Line 38 of this file throws. */
+/** Body: `{because}`: why it throws. */
 export function broken(request: Request<{ because: string }>): Response {
   const { because } = request.body.json();
   const why: Error = new TypeError(because);
