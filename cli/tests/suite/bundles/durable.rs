@@ -44,7 +44,7 @@ type Acknowledged = Mutex<BTreeMap<(u64, u64), (u64, String)>>;
 /// One client's requests until the sandbox is gone. `next` is the number of its next one.
 fn load(sandbox: &Sandbox, client: u64, next: &mut u64, acknowledged: &Acknowledged, count: &AtomicU64, over: &AtomicBool) {
     let Some(mut connection) = sandbox.try_client() else { return };
-    let target = if client % 2 == 0 { "/app/add" } else { "/app/reused" };
+    let target = if client.is_multiple_of(2) { "/app/add" } else { "/app/reused" };
     while !over.load(SeqCst) {
         let n = *next;
         *next += 1;
