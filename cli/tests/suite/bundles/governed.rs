@@ -173,7 +173,7 @@ fn a_governed_life() {
         assert_eq!(output.status.code(), Some(0), "{jobs}: {}", stderr(&output));
         let report: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let sealed: Vec<(u64, u64)> = serde_json::from_value(report["callers"]["sealed"].clone()).expect("ranges");
-        // Eleven requests of users; those that were refused left nothing.
+        // The requests of users; those that were refused have left nothing.
         assert_eq!(sealed.iter().map(|(from, to)| to - from + 1).sum::<u64>(), 13, "{report}");
     }
 }
