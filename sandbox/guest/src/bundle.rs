@@ -117,7 +117,15 @@ impl Guest {
     }
 
     /// Has a handler answer a request.
-    pub fn respond(&self, module: &str, function: &str, request: &str, body: &[u8], state: &str, content: Option<&[u8]>) -> Outcome {
+    pub fn respond(
+        &self,
+        module: &str,
+        function: &str,
+        request: &str,
+        body: &[u8],
+        state: &str,
+        content: Option<&[u8]>,
+    ) -> Outcome {
         self.begin();
         VERDICT.with_borrow_mut(|verdict| *verdict = Verdict { metrics: verdict.metrics, ..Verdict::default() });
         self.within(|ctx, entry| {
@@ -126,8 +134,7 @@ impl Guest {
             let content = content.map(buffer).transpose()?;
             let state = (!state.is_empty()).then_some(state);
             let dispatch: Function = entry.get("dispatch").map_err(|_| thrown(ctx))?;
-            let dispatched: Value =
-                dispatch.call((module, function, request, body, content, state)).map_err(|_| thrown(ctx))?;
+            let dispatched: Value = dispatch.call((module, function, request, body, content, state)).map_err(|_| thrown(ctx))?;
             if let Some(text) = dispatched.as_string() {
                 return Ok(Outcome::Invalid(well_formed(text)));
             }
@@ -226,7 +233,8 @@ fn bytes_of_view(value: &Value<'_>) -> Result<Option<Vec<u8>>> {
     if !is_view {
         return Ok(None);
     }
-    let (buffer, from, len): (Value, usize, usize) = (object.get("buffer")?, object.get("byteOffset")?, object.get("byteLength")?);
+    let (buffer, from, len): (Value, usize, usize) =
+        (object.get("buffer")?, object.get("byteOffset")?, object.get("byteLength")?);
     let bytes = bytes_of(buffer).unwrap_or_default();
     Ok(Some(bytes.get(from..).and_then(|rest| rest.get(..len)).unwrap_or_default().to_vec()))
 }
@@ -393,8 +401,14 @@ pub fn register(native: &Object<'_>) -> Result<()> {
     DATA_VIEW.set(unsafe { qjs::JS_GetClassID(view.as_raw()) });
     let verdict = Object::new(native.ctx().clone())?;
     verdict.set("apply", Func::from(|apply: bool| VERDICT.with_borrow_mut(|verdict| verdict.apply = Some(apply))))?;
-    verdict.set("metrics", Func::from(|metrics: bool| VERDICT.with_borrow_mut(|verdict| std::mem::replace(&mut verdict.metrics, metrics))))?;
-    verdict.set("claims", Func::from(|claims: Value<'_>| VERDICT.with_borrow_mut(|verdict| verdict.claims = bytes_of(claims).unwrap_or_default())))?;
+    verdict.set(
+        "metrics",
+        Func::from(|metrics: bool| VERDICT.with_borrow_mut(|verdict| std::mem::replace(&mut verdict.metrics, metrics))),
+    )?;
+    verdict.set(
+        "claims",
+        Func::from(|claims: Value<'_>| VERDICT.with_borrow_mut(|verdict| verdict.claims = bytes_of(claims).unwrap_or_default())),
+    )?;
     native.set("verdict", verdict)?;
     native.set("copy", Func::from(copy))?;
     native.set("failed", Func::from(|| FAILED.with_borrow(|(name, why)| vec![name.clone(), (*why).to_owned()])))
