@@ -575,7 +575,10 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
         let what = match (marker.as_str(), &options.app) {
             (SCRIPT_MARKER, App::Bundle(_)) => "holds a script, not a bundle",
             (BUNDLE_MARKER, App::Script(_)) => "holds a bundle, not a script",
-            _ => "is of a format that this version does not know",
+            _ => {
+                let marker = dir.join(MARKER);
+                return Err(StartError::Replay(format!("{} is of a format that this version does not know", marker.display())));
+            }
         };
         return Err(StartError::Replay(format!("{} {what}", dir.display())));
     }

@@ -240,7 +240,7 @@ fn what_marks_the_directory() {
 #[test]
 fn a_disk_that_is_full() {
     let place = place(1, false);
-    let server = place.serve_as(with_small_files(&place));
+    let server = place.serve_as(with_small_files(&place, LESS_THAN_A_CHUNK));
     let mut socket = Socket::connect(&server.url);
     let text = "x".repeat(60_000);
     let mut acknowledged = 1;
@@ -269,8 +269,8 @@ fn a_disk_that_is_full() {
 #[test]
 fn no_room_for_a_new_directory() {
     // In the ledger each of these characters takes six bytes.
-    let place = Place::new("app.js", &format!("{SCRIPT}\n//{}", "\u{1}".repeat(800_000)));
-    let output = with_small_files(&place).output().expect("it starts");
+    let place = Place::new("app.js", &format!("{SCRIPT}\n//{}", "\u{1}".repeat(1_000_000)));
+    let output = with_small_files(&place, 11_264).output().expect("it starts");
     assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     assert!(stderr(&output).contains("ERROR: the ledger cannot be written"), "{}", stderr(&output));
     let left: Vec<String> =
@@ -278,11 +278,15 @@ fn no_room_for_a_new_directory() {
     assert_eq!(left, ["app.js"], "{}", stderr(&output));
 }
 
-/// A server that can make no file longer than 4.5 MiB: less than a chunk, more than anything else that it writes.
-fn with_small_files(place: &Place) -> std::process::Command {
+/// Of 512 bytes: 4.5 MiB, which is less than a chunk, and more than anything else that a small script's server writes.
+const LESS_THAN_A_CHUNK: u32 = 9_216;
+
+/// A server that can make no file longer than so many blocks. A heap counts as a file.
+fn with_small_files(place: &Place, blocks: u32) -> std::process::Command {
     let plain = place.exec(&[]);
     let mut limited = std::process::Command::new("sh");
-    limited.args(["-c", "trap '' XFSZ; ulimit -f 9216; exec \"$0\" \"$@\""]).arg(plain.get_program()).args(plain.get_args());
+    let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$0\" \"$@\"");
+    limited.args(["-c", &script]).arg(plain.get_program()).args(plain.get_args());
     limited.current_dir(place.root());
     limited
 }

@@ -59,6 +59,10 @@ impl Terminal {
         let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
         for entry in std::fs::read_dir(examples).expect("there are examples") {
             let entry = entry.expect("readable");
+            // Bundles are folders.
+            if entry.path().is_dir() {
+                continue;
+            }
             std::fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("copied");
         }
         Terminal { folder, server: None }
