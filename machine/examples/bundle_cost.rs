@@ -3,6 +3,7 @@
 //!   cargo run --release -p machine --example bundle_cost [REQUESTS]
 
 use ledger::{LedgerSecret, TxId, WriteSet};
+use machine::bundle::reader::Reader;
 use machine::bundle::{Chance, Request, tables};
 use machine::{Machine, Nobody, Service, state::State};
 use std::sync::Arc;
@@ -54,17 +55,7 @@ fn run(requests: u64) {
         rows.put(tables::ENDPOINTS, format!("GET /{name}"), endpoint(name, "readonly"));
     }
     rows.put(tables::SERVICE_INFO, tables::SINGLETON, r#"{"cert":"","status":"Open"}"#);
-    let service = Service {
-        format: machine::service::FORMAT,
-        kind: "bundle".into(),
-        title: String::new(),
-        files: String::new(),
-        log: String::new(),
-        operator: String::new(),
-        chance: String::new(),
-        engine: sandbox::ENGINE.into(),
-    };
-    machine.begin_with(TxId { view: 2, seqno: 1 }, service, rows).expect("it begins");
+    machine.begin_with(TxId { view: 2, seqno: 1 }, Service::nameless(machine::service::BUNDLE), rows).expect("it begins");
     let request = |method: &str, target: &str, time_ms| Request {
         method: method.into(),
         target: target.into(),
@@ -94,7 +85,7 @@ fn run(requests: u64) {
     println!("write, published {:.1} µs", (cpu() - began) / requests as f64);
     for (what, target) in [("nothing", "/app/nothing"), ("a body", "/app/body"), ("a get", "/app/get")] {
         let reading = machine.as_bundle_mut().expect("a bundle").publish();
-        let mut reader = machine::bundle::reader::Reader::default();
+        let mut reader = Reader::new(Box::new(Nobody), Box::new(|_, _| {}));
         for number in 0..requests + 1_000 {
             if number == 1_000 {
                 began = cpu();
@@ -104,7 +95,7 @@ fn run(requests: u64) {
         println!("read that does {what}  {:.1} µs", (cpu() - began) / requests as f64);
     }
     let reading = machine.as_bundle_mut().expect("a bundle").publish();
-    let mut reader = machine::bundle::reader::Reader::default();
+    let mut reader = Reader::new(Box::new(Nobody), Box::new(|_, _| {}));
     for number in 0..requests + 1_000 {
         if number == 1_000 {
             began = cpu();

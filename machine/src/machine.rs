@@ -239,7 +239,7 @@ impl Machine {
     /// If the app is a script.
     pub fn respond(&mut self, txid: TxId, request: &Request, chance: Chance, public: bool) -> Result<Exchange, Fault> {
         let bundle = self.as_bundle_mut().expect("a script takes no requests");
-        let exchange = bundle.execute(txid, request, chance, public)?;
+        let exchange = bundle.execute(request, chance, public)?;
         if let Some(sealed) = &exchange.sealed {
             bundle.records_mut().apply_bundle(txid, &sealed.writes, Some(request.time_ms))?;
         }

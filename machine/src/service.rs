@@ -37,6 +37,20 @@ pub struct Service {
 }
 
 impl Service {
+    /// A service without a name and without keys: for an app that is only tried out.
+    pub fn nameless(kind: &str) -> Service {
+        Service {
+            format: FORMAT,
+            kind: kind.into(),
+            title: String::new(),
+            files: String::new(),
+            log: String::new(),
+            operator: String::new(),
+            chance: String::new(),
+            engine: sandbox::ENGINE.into(),
+        }
+    }
+
     /// The bytes for the ledger.
     pub fn encode(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("strings and numbers can be written")

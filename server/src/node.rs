@@ -15,9 +15,9 @@
 //! came after it. If `state/` is behind, the writes in between are folded into it; if it is gone, all of them.
 
 use crate::admit::{Admission, new_identity, public_key};
-use crate::bundle::archive::Ledger;
 use crate::outside::{Live, Oracles, SharedConsole};
 use ledger::{Dir, Keys, Located, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
+use machine::bundle::archive::Ledger;
 use machine::{Checkpoint, Code, Console, Fault, Input, Machine, Ran, Records, ReplayError, Service, Settings, maps, state};
 use sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
@@ -267,17 +267,7 @@ pub(crate) fn now_s(admission: &mut Admission) -> u64 {
 pub(crate) fn try_out(sandbox: &Sandbox, code: &Code, time_ms: u64) -> Result<(), StartError> {
     let silent: Console = Box::new(|_, _, _| {});
     let mut machine = Machine::new(sandbox.clone(), state::State::in_memory(), silent, Box::new(machine::Nobody));
-    let service = Service {
-        format: machine::service::FORMAT,
-        kind: "script".into(),
-        title: String::new(),
-        files: String::new(),
-        log: String::new(),
-        operator: String::new(),
-        chance: String::new(),
-        engine: sandbox::ENGINE.into(),
-    };
-    machine.begin(1, service)?;
+    machine.begin(1, Service::nameless(machine::service::SCRIPT))?;
     deploy(&mut machine, 2, code, time_ms).map(|_| ())
 }
 

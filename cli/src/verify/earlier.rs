@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! {"format":1,"stretches":[
-//!   {"from":1,"to":10010,"root":"64 hex","engine":"64 hex"},…]}
+//!   {"from":1,"to":10010,"root":"64 hex","engine":"64 hex","blind":true},…]}
 //! ```
 //!
 //! A stretch is the transactions from one checkpoint (which is not part of it) to the next (which is). `root` is the Merkle
 //! root over all transactions from the first up to and including `to`; `engine` the sandbox that executed them. The root
 //! covers everything that the execution depends on, so a stretch is skipped exactly when the ledger has the same root there.
+//! `blind`, left out when it is false, says that a bundle was executed without the ledger secret: an audit that has the secret
+//! executes the stretch again.
 //!
 //! Invariants: stretches are in order and do not overlap. Only what one audit found right as a whole is written, by renaming
 //! a complete file. A file that is not in its one form counts for nothing.
@@ -40,12 +42,20 @@ pub struct Stretch {
     pub root: String,
     /// [`sandbox::ENGINE`].
     pub engine: String,
+    /// It was executed without the ledger secret: what is encrypted in it nobody has compared.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub blind: bool,
 }
 
 impl Stretch {
     /// One that this build has executed.
-    pub fn new(from: u64, to: u64, root: &Hash) -> Stretch {
-        Stretch { from, to, root: ledger::hex::encode(root), engine: sandbox::ENGINE.to_owned() }
+    pub fn new(from: u64, to: u64, root: &Hash, blind: bool) -> Stretch {
+        Stretch { from, to, root: ledger::hex::encode(root), engine: sandbox::ENGINE.to_owned(), blind }
+    }
+
+    /// Whether it ends there, over the same transactions.
+    pub fn ends(&self, to: u64, root: &Hash) -> bool {
+        self.to == to && self.root == ledger::hex::encode(root)
     }
 }
 
@@ -60,6 +70,8 @@ struct Contents {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Earlier {
     stretches: Vec<Stretch>,
+    /// This audit has the ledger secret.
+    sees: bool,
 }
 
 impl Earlier {
@@ -87,7 +99,7 @@ impl Earlier {
         if !good || stretches.windows(2).any(|pair| pair[0].to >= pair[1].from) {
             return Err("it is damaged".into());
         }
-        let earlier = Earlier { stretches };
+        let earlier = Earlier { stretches, sees: false };
         if earlier.encode() != text { Err("it is damaged".into()) } else { Ok(earlier) }
     }
 
@@ -108,10 +120,16 @@ impl Earlier {
         fs::rename(kept, &path).map_err(unable)
     }
 
-    /// The stretch that begins with a transaction, if this build has executed it.
+    /// Counts only what was executed with the ledger secret from now on.
+    pub fn with_secret(mut self) -> Earlier {
+        self.sees = true;
+        self
+    }
+
+    /// The stretch that begins with a transaction, if this build has executed it, with no less than is there now.
     pub fn from(&self, seqno: u64) -> Option<&Stretch> {
         let at = self.stretches.binary_search_by_key(&seqno, |stretch| stretch.from).ok()?;
-        self.stretches.get(at).filter(|stretch| stretch.engine == sandbox::ENGINE)
+        self.stretches.get(at).filter(|stretch| stretch.engine == sandbox::ENGINE && !(self.sees && stretch.blind))
     }
 
     /// Forgets what ends at or behind a transaction.
@@ -137,12 +155,14 @@ mod tests {
         assert_eq!(Earlier::load(dir.path()), Ok(Earlier::default()));
         let mut earlier = Earlier::default();
         for (from, to) in [(11, 20), (1, 10), (21, 30), (11, 20)] {
-            earlier.add(Stretch::new(from, to, &[7; 32]));
+            earlier.add(Stretch::new(from, to, &[7; 32], from == 11));
         }
         earlier.save(dir.path()).expect("written");
         assert_eq!(Earlier::load(dir.path()), Ok(earlier.clone()));
         assert_eq!(earlier.from(11).map(|stretch| stretch.to), Some(20));
         assert_eq!(earlier.from(12), None);
+        let seeing = earlier.clone().with_secret();
+        assert_eq!((seeing.from(1).map(|stretch| stretch.to), seeing.from(11)), (Some(10), None));
         let good = fs::read(dir.path().join(FILE)).expect("a file");
         for at in 0..good.len() {
             let mut bad = good.clone();

@@ -26,6 +26,7 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use crew::Progress;
 use earlier::Earlier;
 use ledger::TxId;
+use machine::service::BUNDLE;
 use pass::{Choice, Done, Fate, Passed, Plan};
 use receipts::Receipts;
 use report::{Report, Screen, Stopped, count, extend, mismatch, plural, ranges};
@@ -144,6 +145,10 @@ fn audit(args: &Args, screen: &Screen, report: &mut Report) -> Result<(), Stoppe
     subject.pinned = pinned;
     subject.secret = args.ledger_secret.as_deref().map(subject::read_secret).transpose()?;
     let mut earlier = known(args.dir.as_deref(), screen)?;
+    let sees = subject.ledger_secret().is_some();
+    if sees {
+        earlier = earlier.with_secret();
+    }
 
     let mut passed = check(args, &subject, receipts.as_ref(), &mut earlier, screen)?;
     describe(&passed, report);
@@ -171,11 +176,12 @@ fn audit(args: &Args, screen: &Screen, report: &mut Report) -> Result<(), Stoppe
             }
         }
     }
+    let sealed = report.callers.as_ref().map_or(&[][..], |callers| &callers.sealed);
     if let Some(dir) = &args.dir {
-        remember(&passed.stretches, &mut earlier, dir)?;
+        let blind = service.kind == BUNDLE && !sees;
+        remember(&passed.stretches, sealed, blind, &mut earlier, dir)?;
     }
-    let sealed = report.callers.as_ref().is_some_and(|callers| !callers.sealed.is_empty());
-    let is_whole = report.not_executed.is_empty() && !sealed;
+    let is_whole = report.not_executed.is_empty() && sealed.is_empty();
     screen.good(if is_whole { "Call log verified." } else { "Call log verified in part." });
     if let Some((txid, served)) = &subject.archive {
         let Some(snapshot) = &passed.snapshot else {
@@ -364,13 +370,14 @@ fn settle(passed: &mut Passed, subject: &Subject, receipts: Option<&Receipts>, r
     Err(found)
 }
 
-/// Writes down what was executed and came out right.
-fn remember(stretches: &[Done], earlier: &mut Earlier, dir: &Path) -> Result<(), Failed> {
-    let executed = stretches.iter().filter(|done| done.fate == Fate::Executed);
+/// Writes down what was executed and came out right. Of a stretch with sealed transactions that cannot be said.
+fn remember(stretches: &[Done], sealed: &[(u64, u64)], blind: bool, earlier: &mut Earlier, dir: &Path) -> Result<(), Failed> {
+    let is_whole = |done: &&Done| !sealed.iter().any(|(first, last)| *first <= done.to && done.from <= *last);
+    let executed = stretches.iter().filter(|done| done.fate == Fate::Executed).filter(is_whole);
     let mut is_new = false;
     for Done { from, to, root, .. } in executed {
         if let Some(root) = root {
-            earlier.add(earlier::Stretch::new(*from, *to, root));
+            earlier.add(earlier::Stretch::new(*from, *to, root, blind));
             is_new = true;
         }
     }

@@ -10,7 +10,7 @@
 //! wrong is the last that is read, and is executed too: the replay may know what is wrong about it.
 
 use super::crew::{Crew, Executed, Progress};
-use super::earlier::{self, Earlier};
+use super::earlier::Earlier;
 use super::receipts::{Receipts, Verdict};
 use super::report::{Callers, Stopped};
 use super::stretch::{Cutter, Folder, Kit, Problem, Start, Stretch, stopped_by};
@@ -368,7 +368,7 @@ impl Pass<'_, '_> {
         };
         let root = at_checkpoint.then(|| Tree::from_frontier(&self.audit.frontier()).map(|tree| tree.root())).flatten();
         if fate == Fate::Earlier {
-            let same = root.is_some_and(|root| self.plan.earlier.from(from) == Some(&earlier::Stretch::new(from, to, &root)));
+            let same = root.is_some_and(|root| self.plan.earlier.from(from).is_some_and(|known| known.ends(to, &root)));
             if !same {
                 self.passed.stale = Some(from);
                 return Err(Stale);

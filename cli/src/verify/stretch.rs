@@ -12,13 +12,13 @@ use super::report::{Callers, Stopped, extend};
 use super::subject::Subject;
 use crate::Failed;
 use ledger::{Dir, LedgerSecret, Transaction, TxId, WriteSet};
+use machine::bundle::archive::Ledger;
 use machine::bundle::history::Archive;
 use machine::past::Transactions;
 use machine::service::BUNDLE;
 use machine::state::{Snapshot, State, StateError};
 use machine::{Caller, Checkpoint, Console, Divergence, Fault, Input, Machine, Nobody, Ran, Records, ReplayError, Service, maps};
 use sandbox::Sandbox;
-use server::bundle::archive::Ledger;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ impl Kit {
         let first = Transactions::from(&storage, 1).next().and_then(Result::ok);
         let service = first.as_ref().and_then(|located| located.transaction.public().get(maps::GLASSBOX, maps::SERVICE_KEY));
         let is_bundle = service.and_then(|record| Service::decode(record).ok()).is_some_and(|service| service.kind == BUNDLE);
-        let secret = subject.secret.clone().or_else(|| subject.keys.as_ref().map(|keys| keys.secret().clone()));
+        let secret = subject.ledger_secret();
         let archive = match &secret {
             Some(secret) if is_bundle => {
                 let ledger = Ledger::at_rest(&subject.ledger, secret.clone()).map_err(Failed::unable)?;

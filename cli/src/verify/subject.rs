@@ -34,6 +34,13 @@ pub struct Subject {
     _kept: Option<tempfile::TempDir>,
 }
 
+impl Subject {
+    /// What opens its private tables, if that is known here.
+    pub fn ledger_secret(&self) -> Option<Arc<LedgerSecret>> {
+        self.secret.clone().or_else(|| self.keys.as_ref().map(|keys| keys.secret().clone()))
+    }
+}
+
 /// Downloads what a server offers: the ledger, the files, and the ledger up to a signature that covers the files.
 pub fn fetch(address: &Address, keep: Option<&Path>, screen: &Screen) -> Result<Subject, Failed> {
     screen.step(&format!("Connecting to {address}..."));

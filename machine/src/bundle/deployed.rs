@@ -33,20 +33,12 @@ pub struct Deployed {
     pub open: bool,
     /// The heap after the modules; `None` if there are none.
     pub image: Option<Image>,
-    /// The modules have had `Date` show the time.
-    pub shows_time: bool,
 }
 
 impl Deployed {
     /// What tables say, without an image.
     pub(crate) fn read(rows: &impl Rows) -> Result<Deployed, Fault> {
-        Ok(Deployed {
-            routes: Routes::read(rows)?,
-            options: Options::read(rows)?,
-            open: is_open(rows)?,
-            image: None,
-            shows_time: false,
-        })
+        Ok(Deployed { routes: Routes::read(rows)?, options: Options::read(rows)?, open: is_open(rows)?, image: None })
     }
 }
 
@@ -85,10 +77,8 @@ pub(crate) fn deploy(
         }
     };
     // The request that deploys goes on with its own chance after that.
-    let aside = lent.as_deref_mut().map(|lent| {
-        let Turn { txid, .. } = lent.turn;
-        std::mem::replace(&mut lent.turn, Turn { txid, time_ms, chance: Chance::Known(KNOWN_SEED), ..Turn::default() })
-    });
+    let evaluation = Turn { time_ms, chance: Chance::Known(KNOWN_SEED), ..Turn::default() };
+    let aside = lent.as_deref_mut().map(|lent| std::mem::replace(&mut lent.turn, evaluation));
     let names = serde_json::to_string(&entries).expect("strings can be written");
     let outcome = run::lend(&mut realm, lent, back, Context::Loading, |realm| realm.modules("app", &names, time_ms));
     if let (Some(lent), Some(turn)) = (back.as_deref_mut(), aside) {
@@ -101,8 +91,6 @@ pub(crate) fn deploy(
             Err(format!("{what}\n{place}").trim_end().to_owned())
         }
         _ => {
-            deployed.shows_time = realm.host().shows_time;
-            realm.host_mut().shows_time_at_first = deployed.shows_time;
             deployed.image = Some(realm.freeze()?);
             Ok((deployed, Some(realm)))
         }

@@ -41,10 +41,8 @@ pub(crate) struct Kv {
     pub context: Context,
     /// Where modules come from.
     pub sources: Sources,
-    /// `Date` shows the request's time.
+    /// `Date` shows the request's time. Whether it does stands in the heap: the guest says so when a request begins.
     pub shows_time: bool,
-    /// What a request begins with, as the modules have left it.
-    pub shows_time_at_first: bool,
     /// It always does.
     pub always_shows_time: bool,
     /// What a constitution asks.
@@ -82,22 +80,12 @@ fn broken(error: impl std::fmt::Display) -> Fault {
 
 impl Kv {
     pub fn new(context: Context, sources: Sources) -> Kv {
-        Kv {
-            lent: None,
-            context,
-            sources,
-            shows_time: false,
-            shows_time_at_first: false,
-            always_shows_time: false,
-            govern: effect,
-        }
+        Kv { lent: None, context, sources, shows_time: false, always_shows_time: false, govern: effect }
     }
 
     /// The host of a realm of an app's image.
     pub fn of(deployed: &Deployed, context: Context) -> Kv {
         let mut host = Kv::new(context, Sources::Tables);
-        host.shows_time_at_first = deployed.shows_time;
-        host.shows_time = deployed.shows_time;
         host.always_shows_time = deployed.options.enable_untrusted_date_time;
         host
     }

@@ -16,6 +16,7 @@
 //! - No private table, and no seed, stands in the public part of a transaction.
 
 pub mod access;
+pub mod archive;
 pub mod auth;
 pub mod consensus;
 pub mod crypto;
@@ -47,7 +48,7 @@ use deployed::Deployed;
 use governor::Governor;
 use history::Archive;
 use host::{Kv, Lent};
-use ledger::{Hash, TxId, WriteSet};
+use ledger::{Hash, WriteSet};
 pub use request::{Request, Response};
 use reuse::Interpreters;
 use routes::{Endpoint, Found, Mode};
@@ -56,6 +57,7 @@ use sandbox::{Level, Realm, Sandbox};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use store::{Rows, Store};
+use turn::Turn;
 pub use turn::{Chance, Seed};
 
 /// The first segments of paths that are not the app's.
@@ -160,7 +162,7 @@ impl Bundle {
             archive: None,
             console: Box::new(|_, _| {}),
             blind,
-            turn: Default::default(),
+            turn: Turn::default(),
         };
         Ok(Bundle {
             sandbox,
@@ -287,13 +289,10 @@ impl Bundle {
         std::mem::take(&mut self.lent_mut().turn.blinded)
     }
 
-    /// Answers a request that would be transaction `txid`. `public`: request and response are readable in the ledger.
-    pub(crate) fn execute(&mut self, txid: TxId, request: &Request, chance: Chance, public: bool) -> Result<Exchange, Fault> {
+    /// Answers a request. `public`: request and response are readable in the ledger.
+    pub(crate) fn execute(&mut self, request: &Request, chance: Chance, public: bool) -> Result<Exchange, Fault> {
         let lent = self.lent_mut();
-        lent.turn = Default::default();
-        lent.turn.txid = Some(txid);
-        lent.turn.time_ms = request.time_ms;
-        lent.turn.chance = chance;
+        lent.turn = Turn { time_ms: request.time_ms, chance, ..Turn::default() };
         lent.store.writes = WriteSet::new();
         let exchange = if is_governance(request.path()) { self.govern(request) } else { self.serve(request, public) };
         self.lent_mut().store.writes = WriteSet::new();
@@ -314,14 +313,7 @@ impl Bundle {
             Err(denied) => return Ok(Exchange { response: denied.response(), sealed: None, line: None }),
         };
         let head = run::head(request, endpoint, &parameters, &grant);
-        let exchange = sandbox::Exchange {
-            module: &endpoint.module,
-            function: &endpoint.function,
-            request: &head,
-            body: &request.body,
-            state: None,
-            content: grant.content.as_deref(),
-        };
+        let exchange = run::exchange(endpoint, &head, request, &grant, None);
         let context = if endpoint.mode == Mode::ReadWrite { Context::App } else { Context::AppReadOnly };
         let outcome = match &endpoint.reuse {
             Some(key) => {
@@ -368,7 +360,6 @@ impl Bundle {
         };
         let lent = self.lent.take();
         let outcome = run::lend(&mut realm, lent, &mut self.lent, context, |realm| realm.respond(exchange, time_ms))?;
-        run::keep_clock(&mut realm, &outcome);
         self.interpreters.put(key, realm, most);
         Ok(outcome)
     }
@@ -385,23 +376,14 @@ impl Bundle {
         if let Some(seed) = lent.turn.seed {
             writes.put(maps::OWN, maps::SEED_KEY, seed);
         }
-        Exchange {
-            response,
-            sealed: Some(Sealing { writes, claims: claims.filter(|_| apply), applied: apply }),
-            line: Some(line),
-        }
+        Exchange { response, sealed: Some(Sealing { writes, claims: claims.filter(|_| apply), applied: apply }), line }
     }
 
     /// A request of governance: always public.
     fn govern(&mut self, request: &Request) -> Result<Exchange, Fault> {
-        let mut parsed = std::mem::replace(&mut self.parsed, auth::Cache::new());
-        let response = gov::handle(
-            &mut Governor { lent: &mut self.lent, limits: self.deployed.options.governance_limits() },
-            request,
-            &mut parsed,
-        );
-        self.parsed = parsed;
-        let response = response?;
+        let Bundle { lent, deployed, parsed, .. } = self;
+        let mut governor = Governor { lent, limits: deployed.options.governance_limits() };
+        let response = gov::handle(&mut governor, request, parsed)?;
         let nothing = |response| Ok(Exchange { response, sealed: None, line: None });
         if !response.is_success() || self.lent().store.writes.is_empty() {
             return nothing(response);
@@ -424,12 +406,10 @@ impl Bundle {
             self.realm = before.1;
             if changed {
                 let fresh = Deployed::read(&self.lent().store)?;
-                let old = &self.deployed;
-                self.deployed = Arc::new(Deployed { image: old.image.clone(), shows_time: old.shows_time, ..fresh });
+                self.deployed = Arc::new(Deployed { image: self.deployed.image.clone(), ..fresh });
             }
         }
-        let line = Line { route: String::new(), wanted: false, thrown: None };
-        Ok(self.seal(request, Answered { response, apply: true, claims: None, line }, true))
+        Ok(self.seal(request, Answered { response, apply: true, claims: None, line: None }, true))
     }
 
     /// Evaluates the modules of the tables as they are now, and takes the app. The inner error says why it does not come up.

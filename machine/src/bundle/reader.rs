@@ -3,17 +3,18 @@
 //! A read is no transaction: nothing of it is kept.
 
 use super::access::Context;
+use super::auth::Grant;
 use super::deployed::Deployed;
 use super::history::Archive;
 use super::host::{Kv, Lent};
 use super::request::{Request, Response};
 use super::reuse::Interpreters;
-use super::routes::Mode;
+use super::routes::{Endpoint, Mode};
 use super::store::Store;
 use super::turn::{Chance, Turn};
 use super::{Line, Print, auth, consensus, gov, is_governance, run};
 use crate::Fault;
-use crate::outside::{Nobody, Outside};
+use crate::outside::Outside;
 use crate::records::{Records, View};
 use ledger::TxId;
 use sandbox::{Realm, Sandbox};
@@ -50,14 +51,22 @@ impl Reading {
 }
 
 /// Realms for reading, of one thread, which needs [`sandbox::THREAD_STACK_BYTES`] of stack.
-#[derive(Default)]
 pub struct Reader {
     of: Option<Arc<Deployed>>,
     realm: Option<Realm<Kv>>,
     interpreters: Interpreters,
-    parsed: Option<auth::Cache>,
-    outside: Option<Box<dyn Outside>>,
-    console: Option<Print>,
+    parsed: auth::Cache,
+    // Lent to the realm while a handler runs. Nothing ever stands in for it: keys come from there.
+    own: Option<(Box<dyn Outside>, Print)>,
+}
+
+/// A request that has found its endpoint, and whose caller may be there.
+struct Admitted<'a> {
+    reading: &'a Reading,
+    request: &'a Request,
+    endpoint: &'a Endpoint,
+    parameters: Vec<(String, String)>,
+    grant: Grant,
 }
 
 /// What a read came to.
@@ -82,7 +91,13 @@ impl Read {
 impl Reader {
     /// A reader with this outside and this console.
     pub fn new(outside: Box<dyn Outside>, console: Print) -> Reader {
-        Reader { outside: Some(outside), console: Some(console), ..Reader::default() }
+        Reader {
+            of: None,
+            realm: None,
+            interpreters: Interpreters::default(),
+            parsed: auth::Cache::new(),
+            own: Some((outside, console)),
+        }
     }
 
     /// Answers a request that only reads. With a budget of instructions: `None` if the handler needs more.
@@ -100,74 +115,68 @@ impl Reader {
             if gov::is_about_transactions(request.path()) {
                 return Ok(said(gov::transactions(request, &store)));
             }
-            let parsed = self.parsed.get_or_insert_with(auth::Cache::new);
-            return Ok(said(gov::view(&store, request, parsed)?));
+            return Ok(said(gov::view(&store, request)?));
         }
-        let deployed = &reading.deployed;
-        let (endpoint, parameters) = match run::find(deployed, request) {
+        let (endpoint, parameters) = match run::find(&reading.deployed, request) {
             Ok(found) => found,
             Err(response) => return Ok(Read { names_transaction: false, ..said(response) }),
         };
-        let parsed = self.parsed.get_or_insert_with(auth::Cache::new);
-        let grant = match auth::authenticate(&endpoint.policies, request, &store, parsed)? {
+        let grant = match auth::authenticate(&endpoint.policies, request, &store, &mut self.parsed)? {
             Ok(grant) => grant,
             Err(denied) => return Ok(Read { names_transaction: false, ..said(denied.response()) }),
         };
-        let mut lent = Box::new(Lent {
+        let Some((outside, console)) = self.own.take() else {
+            return Err(sandbox::Fault("a reader was broken off in the middle of a request".into()).into());
+        };
+        let mut lent = Some(Box::new(Lent {
             store,
             sandbox: reading.sandbox.clone(),
-            outside: self.outside.take().unwrap_or_else(|| Box::new(Nobody)),
+            outside,
             archive: reading.archive.clone(),
-            console: self.console.take().unwrap_or_else(|| Box::new(|_, _| {})),
+            console,
             blind: false,
             turn: Turn { time_ms: request.time_ms, chance: Chance::Fresh, ..Turn::default() },
-        });
+        }));
+        let admitted = Admitted { reading, request, endpoint, parameters, grant };
+        let read = self.run(&mut lent, &admitted, instructions);
+        self.own = lent.map(|lent| (lent.outside, lent.console));
+        read
+    }
+
+    /// The handler's answer. However it ends, what was lent is back.
+    fn run(&mut self, lent: &mut Option<Box<Lent>>, admitted: &Admitted, instructions: u64) -> Result<Read, Fault> {
+        let Admitted { reading, request, endpoint, parameters, grant } = admitted;
+        let deployed = &reading.deployed;
         let state = match endpoint.mode {
-            Mode::Historical => match past(&mut lent, request)? {
+            Mode::Historical => match past(back(lent), request)? {
                 Ok(state) => Some(state.to_string()),
-                Err(response) => return Ok(said(response)),
+                Err(response) => {
+                    return Ok(Read { names_transaction: response.is_success(), response, line: None, over: false });
+                }
             },
             _ => None,
         };
-        let head = run::head(request, endpoint, &parameters, &grant);
-        let exchange = sandbox::Exchange {
-            module: &endpoint.module,
-            function: &endpoint.function,
-            request: &head,
-            body: &request.body,
-            state: state.as_deref(),
-            content: grant.content.as_deref(),
-        };
+        let head = run::head(request, endpoint, parameters, grant);
+        let exchange = run::exchange(endpoint, &head, request, grant, state.as_deref());
         let key = endpoint.reuse.as_ref().map(|key| format!("{key} (ro)"));
-        let mut seen = None;
         let outcome = match self.realm(reading, key.as_deref())? {
             None => super::not_loaded(&exchange),
             Some(mut realm) => {
-                let mut back = None;
                 realm.allow(instructions);
-                let outcome = run::lend(&mut realm, Some(lent), &mut back, Context::AppReadOnly, |realm| match key {
+                let outcome = run::lend(&mut realm, lent.take(), lent, Context::AppReadOnly, |realm| match key {
                     Some(_) => realm.respond(&exchange, request.time_ms),
                     None => realm.respond_once(&exchange, request.time_ms),
-                });
-                if let (Some(_), Ok(outcome)) = (&key, &outcome) {
-                    run::keep_clock(&mut realm, outcome);
-                }
+                })?;
                 match key {
-                    _ if outcome.is_err() => {}
                     Some(key) => self.interpreters.put(&key, realm, deployed.options.interpreters()),
                     None => self.realm = Some(realm),
                 }
-                if let Some(back) = back {
-                    let Lent { outside, console, store, .. } = *back;
-                    (self.outside, self.console) = (Some(outside), Some(console));
-                    seen = Some(store);
-                }
-                outcome?
+                outcome
             }
         };
         let over = matches!(&outcome, sandbox::Outcome::Failure(failure) if failure.name == "InstructionLimitError");
-        let answered = run::answered(outcome, endpoint, &deployed.options, &seen.unwrap_or_else(|| reading.store()))?;
-        Ok(Read { over, names_transaction: answered.apply, response: answered.response, line: Some(answered.line) })
+        let answered = run::answered(outcome, endpoint, &deployed.options, &back(lent).store)?;
+        Ok(Read { over, names_transaction: answered.apply, response: answered.response, line: answered.line })
     }
 
     /// The realm for a request, taken out: a fresh one, or the interpreter of that key.
@@ -193,6 +202,10 @@ impl Reader {
             None => Realm::of_image(sandbox, limits, host, image)?,
         }))
     }
+}
+
+fn back(lent: &mut Option<Box<Lent>>) -> &mut Lent {
+    lent.as_deref_mut().expect("a realm gives back what it was lent")
 }
 
 /// The transaction that a historical request is about, or what is answered in its place.

@@ -44,7 +44,7 @@ pub(crate) fn replay(bundle: &mut Bundle, transaction: &Transaction) -> Result<R
         None => None,
         Some(seed) => Some(seed.try_into().map_err(|_| diverges(malformed("seed", "it has not 32 bytes")))?),
     };
-    let executed = bundle.execute(txid, &request, Chance::Recorded(seed), public.is_some());
+    let executed = bundle.execute(&request, Chance::Recorded(seed), public.is_some());
     if let Some(difference) = bundle.take_problem() {
         return Err(diverges(difference));
     }

@@ -90,8 +90,8 @@ pub fn percent_decode(text: &str) -> String {
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
-        let escape = (byte == b'%').then(|| after.get(..2)).flatten().and_then(|pair| std::str::from_utf8(pair).ok());
-        match escape.and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+        let digit = |at: usize| after.get(at).and_then(|&byte| char::from(byte).to_digit(16));
+        match (byte == b'%').then(|| Some((digit(0)? << 4 | digit(1)?) as u8)).flatten() {
             Some(byte) => {
                 out.push(byte);
                 rest = &after[2..];
@@ -215,4 +215,19 @@ fn strict_head<'a, T: Deserialize<'a>, U>(
         bytes.truncate(head.len());
         bytes
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_two_hexadecimal_digits_are_an_escape() {
+        let cases =
+            [("%41%7a%7A", "Azz"), ("a+b", "a b"), ("%+1", "% 1"), ("%-1", "%-1"), ("%4", "%4"), ("%", "%"), ("%%41", "%A")];
+        for (text, decoded) in cases {
+            assert_eq!(percent_decode(text), decoded, "{text}");
+        }
+        assert_eq!(percent_decode("%é1"), "%é1");
+    }
 }

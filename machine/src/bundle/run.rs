@@ -27,7 +27,8 @@ pub(crate) struct Answered {
     /// Its writes count.
     pub apply: bool,
     pub claims: Option<Hash>,
-    pub line: Line,
+    /// For the log; governance has its own.
+    pub line: Option<Line>,
 }
 
 /// Runs work in a realm that has been lent what it needs, and puts that back, whatever comes of it.
@@ -41,19 +42,11 @@ pub(crate) fn lend<T>(
     let host = realm.host_mut();
     host.lent = lent;
     host.context = context;
-    host.shows_time = host.shows_time_at_first;
+    host.shows_time = false;
     let done = work(realm);
     let host = realm.host_mut();
     *back = host.lent.take();
     done
-}
-
-/// In a realm that lives on, `Date` goes on as the request has left it, unless the request failed.
-pub(crate) fn keep_clock(realm: &mut Realm<Kv>, outcome: &Outcome) {
-    if !matches!(outcome, Outcome::Failure(_) | Outcome::Refused(_)) {
-        let host = realm.host_mut();
-        host.shows_time_at_first = host.shows_time;
-    }
 }
 
 /// The endpoint of a request, or what is answered in its place.
@@ -114,6 +107,24 @@ pub(crate) fn head(request: &Request, endpoint: &Endpoint, parameters: &[(String
     serde_json::to_string(&head).expect("strings can be written")
 }
 
+/// What a realm is given. `head`: see [`head`]; `state`: the transaction of the past that the request is about.
+pub(crate) fn exchange<'a>(
+    endpoint: &'a Endpoint,
+    head: &'a str,
+    request: &'a Request,
+    grant: &'a Grant,
+    state: Option<&'a str>,
+) -> sandbox::Exchange<'a> {
+    sandbox::Exchange {
+        module: &endpoint.module,
+        function: &endpoint.function,
+        request: head,
+        body: &request.body,
+        state,
+        content: grant.content.as_deref(),
+    }
+}
+
 /// What a handler's outcome says to the client.
 pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options, rows: &impl Rows) -> Result<Answered, Fault> {
     let route = format!("/app{}", endpoint.template);
@@ -121,22 +132,18 @@ pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options,
         response,
         apply: false,
         claims: None,
-        line: Line { route: route.clone(), wanted: true, thrown },
+        line: Some(Line { route: route.clone(), wanted: true, thrown }),
     };
     Ok(match outcome {
         Outcome::Reply(Reply { status, headers, body, apply, claims, metrics }) => {
+            // Found out later, it would be too late: the writes would stand, and the client would hear of a failure.
             if !headers.iter().all(is_header) {
                 let said = "Invalid endpoint function return value (header value type).";
                 return Ok(failed(Response::error(500, "InternalError", said), None));
             }
             let response = Response { status, headers, body };
-            // Found out later, it would be too late: the writes would stand, and the client would hear of a failure.
-            if !response.headers.iter().all(is_sendable) {
-                let said = "The endpoint gave a status or a header that HTTP cannot carry.";
-                return Ok(failed(Response::error(500, "InternalError", said), None));
-            }
             let apply = apply.unwrap_or(response.is_success());
-            Answered { response, apply, claims, line: Line { route, wanted: metrics, thrown: None } }
+            Answered { response, apply, claims, line: Some(Line { route, wanted: metrics, thrown: None }) }
         }
         Outcome::Invalid(message) => failed(Response::error(500, "InternalError", message), None),
         Outcome::Failure(failure) | Outcome::Refused(failure) => {
@@ -157,13 +164,6 @@ pub(crate) fn answered(outcome: Outcome, endpoint: &Endpoint, options: &Options,
         }
         Outcome::Value(_) | Outcome::Nothing => failed(Response::error(500, "InternalError", "The handler gave no reply."), None),
     })
-}
-
-/// Whether HTTP has a place for a header.
-fn is_sendable((name, value): &(String, String)) -> bool {
-    let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    let control = |byte: u8| byte.is_ascii_control() && byte != b'\t';
-    !name.is_empty() && name.bytes().all(token) && !value.bytes().any(control)
 }
 
 /// Whether a header can be sent: nothing in it ends it.

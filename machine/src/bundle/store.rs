@@ -10,8 +10,8 @@ use std::ops::Bound;
 /// What one request may write, keys and values.
 pub const MAX_WRITES_BYTES: usize = 64 << 20;
 
-/// What one look at a table may bring, keys and values: more than any realm has room for.
-const MAX_ROWS_BYTES: usize = 1 << 30;
+/// What one look at a table may bring, keys and values: more than any realm has room for. Tests would need that much memory.
+const MAX_ROWS_BYTES: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
 
 /// A row: key and value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -122,12 +122,17 @@ impl Store {
             return Ok(Some(Vec::new()));
         }
         let own = self.writes.maps.get(map);
-        // Without own writes and forwards, no more is read than is asked for.
-        let enough = if own.is_none() && !span.reverse { span.limit } else { usize::MAX };
         let mut rows = BTreeMap::new();
         let mut bytes = 0;
-        for row in self.records.state().range(map, from, to)?.take(enough) {
+        // Of either kind the first rows are enough: whatever the other has, no row behind them is among the first of both.
+        let mut committed = begun(self.records.state().range(map, from, to)?, span.reverse);
+        while rows.len() < span.limit
+            && let Some(row) = committed.next()
+        {
             let (key, entry) = row?;
+            if own.is_some_and(|own| own.writes.contains_key(key.as_ref()) || own.removes.contains(key.as_ref())) {
+                continue;
+            }
             bytes += key.len() + entry.value().len();
             if bytes > MAX_ROWS_BYTES {
                 return Ok(None);
@@ -135,16 +140,16 @@ impl Store {
             rows.insert(key.to_vec(), entry.value().to_vec());
         }
         if let Some(own) = own {
-            for key in &own.removes {
-                rows.remove(key);
-            }
-            for (key, value) in own.writes.range::<[u8], _>((from, to)) {
-                rows.insert(key.clone(), value.clone());
-            }
+            let written = begun(own.writes.range::<[u8], _>((from, to)), span.reverse).take(span.limit);
+            rows.extend(written.map(|(key, value)| (key.clone(), value.clone())));
         }
-        let rows = rows.into_iter();
-        Ok(Some(if span.reverse { rows.rev().take(span.limit).collect() } else { rows.take(span.limit).collect() }))
+        Ok(Some(begun(rows.into_iter(), span.reverse).take(span.limit).collect()))
     }
+}
+
+/// Rows from the end at which a span begins.
+fn begun<'a, T>(rows: impl DoubleEndedIterator<Item = T> + 'a, reverse: bool) -> Box<dyn Iterator<Item = T> + 'a> {
+    if reverse { Box::new(rows.rev()) } else { Box::new(rows) }
 }
 
 impl Rows for Store {
@@ -177,5 +182,70 @@ impl RowsMut for Store {
 
     fn remove(&mut self, map: &str, key: &[u8]) {
         self.writes.remove(map, key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::State;
+
+    const MAP: &str = "map";
+
+    fn key(n: u8) -> Vec<u8> {
+        vec![b'k', n]
+    }
+
+    /// A store with the even keys below 40, of which the request has removed some, and written others between them.
+    fn store() -> Store {
+        let mut state = State::in_memory();
+        let rows: Vec<_> = (0..40).step_by(2).map(key).collect();
+        state.apply(1, rows.iter().map(|key| (MAP, key.as_slice(), Some(&b"old"[..])))).unwrap();
+        let mut store = Store::new(Records::new(state));
+        for n in [0, 2, 18, 20, 36, 38] {
+            store.remove(MAP, &key(n));
+        }
+        for n in [3, 4, 19, 33, 34, 39] {
+            store.put(MAP, &key(n), b"new");
+        }
+        store
+    }
+
+    #[test]
+    fn a_span_is_a_part_of_all_rows() {
+        let store = store();
+        let all = store.rows(MAP).unwrap();
+        assert_eq!(all.len(), 14 + 4);
+        for (from, to) in
+            [(None, None), (Some(3), Some(36)), (Some(18), None), (None, Some(4)), (Some(20), Some(21)), (Some(9), Some(9))]
+        {
+            for (limit, reverse) in [0, 1, 2, 5, 100, usize::MAX].into_iter().flat_map(|limit| [(limit, false), (limit, true)]) {
+                let span = Span { from: from.map(key), to: to.map(key), limit, reverse };
+                let within = |row: &&Row| from.is_none_or(|from| row.0 >= key(from)) && to.is_none_or(|to| row.0 < key(to));
+                let mut expected: Vec<Row> = all.iter().filter(within).cloned().collect();
+                if reverse {
+                    expected.reverse();
+                }
+                expected.truncate(limit);
+                assert_eq!(store.span(MAP, &span).unwrap(), Some(expected), "{span:?}");
+            }
+        }
+    }
+
+    /// Of a table that is too large to be read at once, the last row can be had, and the first that is not removed.
+    #[test]
+    fn no_more_is_read_than_is_asked_for() {
+        let mut state = State::in_memory();
+        let value = vec![0; MAX_ROWS_BYTES / 16];
+        let rows: Vec<_> = (0..17).map(key).collect();
+        state.apply(1, rows.iter().map(|key| (MAP, key.as_slice(), Some(value.as_slice())))).unwrap();
+        let mut store = Store::new(Records::new(state));
+        assert_eq!(store.span(MAP, &Span::ALL).unwrap(), None);
+        store.remove(MAP, &key(0));
+        store.put(MAP, &key(3), b"new");
+        for (reverse, first) in [(false, 1), (true, 16)] {
+            let found = store.span(MAP, &Span { limit: 1, reverse, ..Span::ALL }).unwrap().unwrap();
+            assert_eq!(found.iter().map(|row| row.0.clone()).collect::<Vec<_>>(), [key(first)]);
+        }
     }
 }

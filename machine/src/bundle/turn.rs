@@ -1,9 +1,8 @@
-//! One request while it runs: its name and time, its chance, and what it has asked of the past.
+//! One request while it runs: its time, its chance, and what it has asked of the past.
 
 use super::crypto;
 use super::history::Past;
 use crate::outside::Outside;
-use ledger::TxId;
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 use sandbox::Fault;
@@ -27,8 +26,6 @@ pub enum Chance {
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Turn {
-    /// The transaction that this becomes, or would.
-    pub txid: Option<TxId>,
     pub time_ms: u64,
     pub chance: Chance,
     /// The seed, once something was drawn.

@@ -6,14 +6,17 @@ use std::fmt::Write as _;
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::Duration;
 
 /// Lines that wait to be written.
 const WAITING: usize = 16_384;
 
-/// How long a line stays unwritten at most.
-const FLUSH: Duration = Duration::from_millis(100);
+/// Bytes that are written at once.
+const BATCH_BYTES: usize = 64 << 10;
+
+/// How long a line may wait for others to be written with.
+const TOGETHER: Duration = Duration::from_millis(10);
 
 /// Where lines go. Clones write to the same.
 #[derive(Clone)]
@@ -62,47 +65,29 @@ impl Journal {
     }
 }
 
+/// Ends when nobody has the journal any more.
 fn write(mut out: Box<dyn Write + Send>, lines: &Receiver<(u64, String)>, left_out: &AtomicU64) {
     let mut text = String::new();
-    loop {
-        match lines.recv_timeout(FLUSH) {
-            Ok((time_ms, line)) => {
-                put(&mut text, time_ms, &line);
-                if text.len() < 64 << 10 && lines_wait(lines, &mut text) {
-                    continue;
-                }
-            }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-                return;
+    while let Ok(first) = lines.recv() {
+        for (time_ms, line) in std::iter::once(first).chain(lines.try_iter()) {
+            put(&mut text, time_ms, &line);
+            if text.len() >= BATCH_BYTES {
+                break;
             }
         }
+        let is_full = text.len() >= BATCH_BYTES;
         let missing = left_out.swap(0, Relaxed);
         if missing > 0 {
             put(&mut text, crate::admit::now_ms(), &format!("[fail ][app] glassbox | {missing} lines were left out here"));
         }
-        if !text.is_empty() {
-            // A log that cannot be written is no reason to stop.
-            let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-            text.clear();
-        }
-        if text.is_empty() && missing == 0 {
+        // A log that cannot be written is no reason to stop.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        text.clear();
+        if !is_full {
             // Lines that come one by one are written together.
-            std::thread::sleep(FLUSH / 10);
+            std::thread::sleep(TOGETHER);
         }
     }
-}
-
-/// Takes what is there.
-fn lines_wait(lines: &Receiver<(u64, String)>, text: &mut String) -> bool {
-    for (time_ms, line) in lines.try_iter() {
-        put(text, time_ms, &line);
-        if text.len() > 64 << 10 {
-            break;
-        }
-    }
-    false
 }
 
 /// `2026-01-31T12:00:00.000Z `, and the line.
@@ -125,6 +110,8 @@ fn put(text: &mut String, time_ms: u64, line: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Sender, channel};
 
     #[test]
     fn dates() {
@@ -136,5 +123,40 @@ mod tests {
         assert_eq!(shown(0), "1970-01-01T00:00:00.000Z x\n");
         assert_eq!(shown(951_782_400_000), "2000-02-29T00:00:00.000Z x\n");
         assert_eq!(shown(1_767_225_599_999), "2025-12-31T23:59:59.999Z x\n");
+    }
+    /// Hands on what is written, once it may.
+    struct Gate(Arc<Mutex<()>>, Sender<String>);
+
+    impl Write for Gate {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let _open = self.0.lock().unwrap();
+            let _ = self.1.send(String::from_utf8(bytes.to_vec()).unwrap());
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn lines_come_in_order_and_what_is_left_out_is_counted() {
+        // More than can wait, and than is taken at once before the first of them is written.
+        const LINES: usize = WAITING + 5_000;
+        let (gate, (tell, told)) = (Arc::new(Mutex::new(())), channel());
+        let closed = gate.lock().unwrap();
+        let journal = Journal::new(Box::new(Gate(gate.clone(), tell))).unwrap();
+        for number in 0..LINES {
+            journal.line("info", &format!("line {number}"));
+        }
+        drop(closed);
+        drop(journal);
+        let text: String = told.iter().collect();
+        let numbers: Vec<usize> = text.lines().filter_map(|line| line.rsplit_once("line ")?.1.parse().ok()).collect();
+        assert!(numbers.is_sorted());
+        let missing = text.lines().filter_map(|line| line.strip_suffix(" lines were left out here")?.rsplit_once(' '));
+        let missing: usize = missing.map(|(_, count)| count.parse::<usize>().unwrap()).sum();
+        assert!(missing > 0);
+        assert_eq!(numbers.len() + missing, LINES);
     }
 }

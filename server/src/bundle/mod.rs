@@ -9,18 +9,17 @@
 //! A read runs on the network's thread, with a small budget of instructions. If that is not enough, it begins again on a thread
 //! of its own: handlers that loop delay nobody. What a read has seen is on disk before it is answered.
 
-pub mod archive;
 pub mod builtin;
 pub mod journal;
 pub mod openapi;
 mod readers;
 
 use crate::commit::{Answered, Backend, Refused, Tell};
-use crate::https::{Handler, Incoming, Reply, ReplyTo};
+use crate::https::{Handler, Incoming, Reply, ReplyTo, Sessions};
 use crate::outside::{Live, Oracles};
-use archive::Ledger;
 use journal::Journal;
 use ledger::TxId;
+use machine::bundle::archive::Ledger;
 use machine::bundle::reader::{Read, Reader, Reading, TXID_HEADER};
 use machine::bundle::routes::{Found, Mode};
 use machine::bundle::{Request, Response, app_path, is_governance};
@@ -46,6 +45,7 @@ struct Shared {
     journal: Journal,
     readers: Readers,
     address: String,
+    sessions: Arc<Sessions>,
     began: Instant,
 }
 
@@ -68,17 +68,19 @@ impl Front {
     /// The front of a backend. `address`: where it listens, for what the node says of itself.
     pub fn new(backend: Backend, ledger: Arc<Ledger>, journal: Journal, address: String) -> Front {
         let readers = Readers::start();
-        Front(Arc::new(Shared { backend, ledger, journal, readers, address, began: Instant::now() }))
+        Front(Arc::new(Shared { backend, ledger, journal, readers, address, sessions: Arc::default(), began: Instant::now() }))
     }
 
     fn way(&self, request: &Request, reading: &Reading) -> Way {
         let path = request.path();
         if is_governance(path) {
-            let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS") && !builtin::is_governance(path);
-            return match () {
-                () if builtin::is_governance(path) => Way::BuiltIn,
-                () if reads => Way::Read,
-                () => Way::Write,
+            let reads = matches!(request.method.as_str(), "GET" | "HEAD" | "OPTIONS");
+            return if builtin::is_governance(path) {
+                Way::BuiltIn
+            } else if reads {
+                Way::Read
+            } else {
+                Way::Write
             };
         }
         let Some(rest) = app_path(path) else { return Way::BuiltIn };
@@ -123,8 +125,8 @@ impl Front {
             Way::BuiltIn => {
                 request.time_ms = crate::admit::now_ms();
                 self.later(move |front| {
-                    let response = front.built_in(&request, &reading);
-                    tell(Answered { response, txid: None, line: None, took: Duration::ZERO });
+                    let (response, seen) = front.built_in(&request, reading);
+                    front.0.backend.when_durable(seen, Box::new(move || tell(nothing(response))));
                 });
             }
         }
@@ -190,13 +192,14 @@ impl Front {
         if let Some(thrown) = &line.thrown {
             journal.line("fail", &format!("{method} {path}: {thrown}"));
         }
-        if line.wanted && !line.route.is_empty() {
+        if line.wanted {
             let (status, ms) = (answered.response.status, answered.took.as_millis());
             journal.executed(method, &line.route, status, ms);
         }
     }
 
-    fn built_in(&self, request: &Request, reading: &Reading) -> Response {
+    /// What the service answers itself, and the last transaction that the answer has seen.
+    fn built_in(&self, request: &Request, reading: Reading) -> (Response, u64) {
         let shared = &self.0;
         // Who asks for a receipt, or whether a transaction is committed, has it signed.
         if request.path().ends_with("/receipt") || request.path().ends_with("/tx") {
@@ -208,6 +211,8 @@ impl Front {
                 shared.backend.wait_until_signed(asked.seqno, SIGNED_WITHIN);
             }
         }
+        // What was waited for stands in what is published by now.
+        let reading = &shared.backend.published().unwrap_or(reading);
         let durable = shared.backend.durable();
         let context = builtin::Context {
             reading,
@@ -216,13 +221,14 @@ impl Front {
             address: &shared.address,
             committed: durable.signed.map(|head| head.txid),
             last: durable.last,
-            metrics: shared.backend.metrics(),
+            sessions: &shared.sessions,
             uptime: shared.began.elapsed(),
         };
-        builtin::answer(&context, request).unwrap_or_else(|| {
+        let response = builtin::answer(&context, request).unwrap_or_else(|| {
             let path = request.path();
             Response::error(404, "ResourceNotFound", format!("Unknown path: {path}."))
-        })
+        });
+        (response, reading.seqno())
     }
 }
 
@@ -236,6 +242,10 @@ fn busy(refused: Refused) -> Response {
 }
 
 impl Handler for Front {
+    fn sessions(&self) -> Arc<Sessions> {
+        self.0.sessions.clone()
+    }
+
     fn handle(&self, incoming: Incoming, reply: ReplyTo) {
         let Incoming { method, target, headers, body, certificate } = incoming;
         let certificate = certificate.map(|der| der.to_vec());

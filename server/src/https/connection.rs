@@ -50,6 +50,7 @@ pub(super) async fn run(mut wire: Wire, shared: &Shared) {
             Ok(false) => return client.wire.close().await,
             Err(End::Gone) => return,
             Err(End::Refused(refusal)) => {
+                shared.sessions.refused(&refusal);
                 if client.reply(refusal.reply(), false, Connection::Ends).await.is_ok() {
                     client.wire.close().await;
                 }

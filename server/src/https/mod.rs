@@ -28,11 +28,13 @@ mod head;
 mod limits;
 mod refusal;
 mod serve;
+mod sessions;
 mod tls;
 mod wire;
 
 pub use limits::Limits;
 pub use serve::serve;
+pub use sessions::Sessions;
 pub use tls::{TlsError, tls_config};
 
 use std::sync::Arc;
@@ -72,6 +74,11 @@ pub struct Reply {
 pub trait Handler: Send + Sync + 'static {
     /// Takes a request. Runs on the connection's task, so it must not block; it replies from whichever thread, now or later.
     fn handle(&self, incoming: Incoming, reply: ReplyTo);
+
+    /// Where the listener counts. Asked once.
+    fn sessions(&self) -> Arc<Sessions> {
+        Arc::default()
+    }
 }
 
 impl<F: Fn(Incoming, ReplyTo) + Send + Sync + 'static> Handler for F {

@@ -1,5 +1,6 @@
 //! The listener: accepts connections, gives each a task, and stops without cutting off a reply.
 
+use super::sessions::Sessions;
 use super::wire::Wire;
 use super::{Handler, Limits, connection};
 use rustls::{ServerConfig, ServerConnection};
@@ -20,6 +21,7 @@ pub(super) struct Shared {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) limits: Limits,
     pub(super) stop: Arc<Stop>,
+    pub(super) sessions: Arc<Sessions>,
     /// Bytes that large bodies may still take.
     pub(super) room: Semaphore,
 }
@@ -36,7 +38,9 @@ pub async fn serve(
     let all = u32::try_from(limits.connections).unwrap_or(u32::MAX).min(Semaphore::MAX_PERMITS as u32);
     let places = Arc::new(Semaphore::new(all as usize));
     let room = Semaphore::new(limits.bodies_bytes.max(limits.body_bytes).min(Semaphore::MAX_PERMITS));
-    let shared = Arc::new(Shared { handler, limits, stop: Arc::default(), room });
+    let sessions = handler.sessions();
+    sessions.most.store(all.into(), Relaxed);
+    let shared = Arc::new(Shared { handler, limits, stop: Arc::default(), sessions, room });
     let mut stop = pin!(stop);
     for number in 0.. {
         let (stream, place) = tokio::select! {
@@ -53,6 +57,7 @@ pub async fn serve(
         let shared = shared.clone();
         tokio::spawn(async move {
             let _place = place;
+            let _open = shared.sessions.open();
             let _woken = Woken::register(shared.stop.clone(), number).await;
             let wire = Wire::new(stream, tls, shared.stop.clone(), shared.limits.head_timeout);
             connection::run(wire, &shared).await;

@@ -1,6 +1,7 @@
 //! Well-formed requests.
 
 use super::*;
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 fn server() -> Server {
     Server::start(Limits::default(), None)
@@ -109,4 +110,42 @@ fn a_handler_cannot_break_the_framing() {
     let got = get("/split");
     assert!(got.starts_with("HTTP/1.1 500 Internal Server Error\r\n") && got.contains(r#""code":"InternalError""#), "{got}");
     assert_eq!(got.matches("HTTP/1.1").count(), 1, "{got}");
+}
+
+/// Counts what the listener counts.
+struct Counting(Arc<front::Sessions>);
+
+impl front::Handler for Counting {
+    fn handle(&self, incoming: Incoming, reply: ReplyTo) {
+        echo(incoming, reply);
+    }
+
+    fn sessions(&self) -> Arc<front::Sessions> {
+        self.0.clone()
+    }
+}
+
+#[test]
+fn connections_and_their_ends_are_counted() {
+    let sessions = Arc::<front::Sessions>::default();
+    let mut server = Server::with(Counting(sessions.clone()), Limits { connections: 5, ..Limits::default() }, None);
+    let mut kept: Vec<_> = (0..2).map(|_| server.connect()).collect();
+    for stream in &mut kept {
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n").unwrap();
+        until(stream, "]");
+    }
+    let count = |counter: &AtomicU64| counter.load(SeqCst);
+    assert_eq!((count(&sessions.active), count(&sessions.peak), count(&sessions.most)), (2, 2, 5));
+    server.exchange("nonsense\r\n\r\n");
+    server.exchange("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n");
+    let large = "x".repeat(20 << 10);
+    server.exchange(format!("GET / HTTP/1.1\r\nHost: h\r\nX: {large}\r\n\r\n"));
+    server.exchange(format!("GET / HTTP/1.1\r\nHost: h\r\n{}\r\n", "X: y\r\n".repeat(300)));
+    let refused = [&sessions.malformed, &sessions.large_bodies, &sessions.large_heads].map(count);
+    assert_eq!(refused, [1, 1, 2]);
+    drop(kept);
+    server.stop();
+    server.join();
+    assert_eq!(count(&sessions.active), 0);
+    assert!((3..=5).contains(&count(&sessions.peak)));
 }

@@ -164,11 +164,12 @@ fn unusable_keys_and_chains() {
     assert!(matches!(front::tls_config(&one.certificate, &two.key), Err(front::TlsError::Unusable(_))));
 }
 
-/// Runs a program; nothing when this machine does not have it.
-fn run(program: &str, dir: &std::path::Path, args: &str) -> Option<(bool, String)> {
-    let output = Command::new(program).current_dir(dir).args(args.split_whitespace()).output().ok()?;
+/// Runs a program; `scripts/deps.sh` brings those that are used here.
+fn run(program: &str, dir: &std::path::Path, args: &str) -> (bool, String) {
+    let output = Command::new(program).current_dir(dir).args(args.split_whitespace()).output();
+    let output = output.unwrap_or_else(|error| panic!("{program}: {error}"));
     let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    Some((output.status.success(), text))
+    (output.status.success(), text)
 }
 
 #[test]
@@ -180,38 +181,37 @@ fn curl_with_the_certificates_that_openssl_makes() {
     std::fs::write(dir.join("body"), "x".repeat(500_000)).unwrap();
     let port = server.address.port();
     let curl = |args: &str| run("curl", &dir, &format!("-sS -i --cacert ca.pem {args} https://localhost:{port}/a"));
-    let Some((_, got)) = curl("") else { return };
+    let (_, got) = curl("");
     assert!(got.starts_with("HTTP/1.1 200 OK\r\n") && got.contains("[GET /a ") && got.ends_with(" none ]"), "{got}");
-    let (_, got) = curl("-I").unwrap();
+    let (_, got) = curl("-I");
     assert!(got.starts_with("HTTP/1.1 200 OK\r\n") && got.ends_with("\r\n\r\n"), "{got}");
     for how in ["-T body -H Expect:100-continue", "-X PUT -H Transfer-Encoding:chunked --data-binary @body"] {
-        let (_, got) = curl(how).unwrap();
+        let (_, got) = curl(how);
         assert!(got.contains("HTTP/1.1 200 OK\r\n") && got.ends_with("xxx]"), "{how}: {:?}", &got[..got.len().min(500)]);
     }
-    let (_, got) = curl("--tls-max 1.2").unwrap();
+    let (_, got) = curl("--tls-max 1.2");
     assert!(!got.contains("200"), "{got}");
     let url = format!("https://localhost:{port}");
-    let (_, got) = run("curl", &dir, &format!("-sS -v --cacert ca.pem {url}/1 {url}/2")).unwrap();
+    let (_, got) = run("curl", &dir, &format!("-sS -v --cacert ca.pem {url}/1 {url}/2"));
     assert!(got.contains("Re-using existing connection") && got.contains("[GET /2 "), "{got}");
 
     // Self-signed with the curves that are in use, and version 1 from a private authority.
-    let openssl = |args: &str| run("openssl", &dir, args).is_some_and(|(good, _)| good);
+    let openssl = |args: &str| {
+        let (good, said) = run("openssl", &dir, args);
+        assert!(good, "openssl {args}: {said}");
+    };
     for curve in ["prime256v1", "secp384r1", "secp521r1"] {
-        let made = openssl(&format!("ecparam -name {curve} -genkey -noout -out k.pem"))
-            && openssl("req -new -x509 -nodes -key k.pem -subj /CN=me -days 2 -sha384 -out c.pem");
-        if !made {
-            return;
-        }
-        let (_, got) = curl("--cert c.pem --key k.pem").unwrap();
+        openssl(&format!("ecparam -name {curve} -genkey -noout -out k.pem"));
+        openssl("req -new -x509 -nodes -key k.pem -subj /CN=me -days 2 -sha384 -out c.pem");
+        let (_, got) = curl("--cert c.pem --key k.pem");
         assert!(got.contains("200 OK") && got.contains(" bytes ]"), "{curve}: {got}");
     }
-    let made = openssl("req -newkey rsa:2048 -nodes -keyout k.pem -subj /CN=me -out r.pem")
-        && openssl("req -new -x509 -newkey rsa:2048 -nodes -keyout ak.pem -subj /CN=authority -out a.pem")
-        && openssl("x509 -req -in r.pem -CA a.pem -CAkey ak.pem -set_serial 7 -out c.pem");
-    assert!(made);
-    let (_, text) = run("openssl", &dir, "x509 -in c.pem -noout -text").unwrap();
+    openssl("req -newkey rsa:2048 -nodes -keyout k.pem -subj /CN=me -out r.pem");
+    openssl("req -new -x509 -newkey rsa:2048 -nodes -keyout ak.pem -subj /CN=authority -out a.pem");
+    openssl("x509 -req -in r.pem -CA a.pem -CAkey ak.pem -set_serial 7 -out c.pem");
+    let (_, text) = run("openssl", &dir, "x509 -in c.pem -noout -text");
     assert!(text.contains("Version: 1 ") || text.contains("Version: 3 "));
-    let (_, got) = curl("--cert c.pem --key k.pem").unwrap();
+    let (_, got) = curl("--cert c.pem --key k.pem");
     assert!(got.contains("200 OK") && got.contains(" bytes ]"), "{got}");
     let _ = std::fs::remove_dir_all(dir);
 }

@@ -182,6 +182,56 @@ fn audits_with_and_without_the_secret() {
     }
 }
 
+/// What an audit without the ledger secret remembers is not enough for one with it.
+#[test]
+fn what_was_not_opened_is_not_verified() {
+    let public = include_str!("apps/ledger.js").replace("ccf.kv['", "ccf.kv['public:").replace("public:public:", "public:");
+    // Looks at nothing, so it can be executed without the secret; but what it writes is encrypted.
+    let writes = "export function add(request) { ccf.kv['mine'].set(ccf.strToBuf('k'), request.body.arrayBuffer()); return {}; }\n\
+                  export function all() { return {}; }";
+    let private = include_str!("apps/ledger.js");
+    for (source, is_sealed) in [(private, true), (public.as_str(), false), (writes, false)] {
+        let place = Place::new(&app().module("app.js", source));
+        let sandbox = place.serve(&["--public-requests", "--checkpoint-every", "15"]);
+        let mut client = sandbox.client();
+        for n in 0..40 {
+            client.post("/app/add", &format!("{{\"client\":1,\"n\":{n}}}"));
+        }
+        sandbox.stop();
+        let alone = place.root().join("alone");
+        copy_dir(&place.dir().join("ledger"), &alone);
+        let (kept, secret) = (place.root().join("kept"), place.dir().join("keys/ledger_secret"));
+        let audit = |args: &[&str]| -> Value {
+            let output = verify(&[&[path(&alone), "--dir", path(&kept), "--json"], args].concat());
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            serde_json::from_slice(&output.stdout).expect("JSON")
+        };
+        let is_in = |report: &Value, list: &str, seqno: u64| {
+            let report = if list == "sealed" { &report["callers"] } else { report };
+            let ranges: Vec<(u64, u64)> = serde_json::from_value(report[list].clone()).unwrap_or_default();
+            ranges.iter().any(|(from, to)| (*from..=*to).contains(&seqno))
+        };
+        let first = audit(&[]);
+        let last: u64 = first["last"].as_str().and_then(|last| last.rsplit_once('.')?.1.parse().ok()).expect("a transaction");
+        let some = |report: &Value, list: &str| (1..=last).any(|seqno| is_in(report, list, seqno));
+        assert_eq!(some(&first, "sealed"), is_sealed, "{first}");
+        // Again with as little: what could be executed need not be; what could not is told of again.
+        let second = audit(&[]);
+        assert_eq!(second["callers"]["sealed"], first["callers"]["sealed"]);
+        assert!(is_sealed || some(&second, "verifiedEarlier"), "{second}");
+        let with_secret = audit(&["--ledger-secret", path(&secret)]);
+        assert!((1..=last).all(|seqno| is_in(&with_secret, "executed", seqno)), "{with_secret}");
+        assert!(!some(&with_secret, "sealed"), "{with_secret}");
+        // That is enough for everybody.
+        for args in [&["--ledger-secret", path(&secret)][..], &[]] {
+            let report = audit(args);
+            assert!(some(&report, "verifiedEarlier"), "{report}");
+            // But for what stands behind the last checkpoint, which no audit remembers.
+            assert!(!(1..=last).any(|seqno| is_in(&report, "sealed", seqno) && is_in(&report, "verifiedEarlier", seqno)));
+        }
+    }
+}
+
 /// A handler that looks only at public tables can be executed by everybody, if requests are public.
 #[test]
 fn public_apps_in_public() {

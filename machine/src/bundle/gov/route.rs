@@ -218,7 +218,7 @@ pub fn handle(governing: &mut dyn Governing, request: &Request, cache: &mut auth
 }
 
 /// Answers one that only reads, and those that nothing answers. Nobody is asked who reads, so the cache is not used.
-pub fn view(rows: &dyn Rows, request: &Request, _cache: &mut auth::Cache) -> Result<Response, Fault> {
+pub fn view(rows: &dyn Rows, request: &Request) -> Result<Response, Fault> {
     if custom::is_custom(request.path()) {
         return custom::view(rows, request);
     }

@@ -2,7 +2,7 @@
 (function (native, runtime) {
   'use strict';
   const { kv, entries, number } = native;
-  const { create, defineProperty, freeze } = Object;
+  const { create, defineProperty } = Object;
   const { TypeError } = globalThis;
 
   const HAS = 40, GET = 41, VERSION = 42, SET = 43, DELETE = 44, CLEAR = 45, SIZE = 46, ENTRIES = 47;
@@ -108,5 +108,4 @@
 
   runtime.maps = maps;
   runtime.kv = maps(0);
-  freeze(runtime.maps);
 })

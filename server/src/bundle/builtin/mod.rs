@@ -15,11 +15,11 @@ mod accept;
 mod node;
 mod transactions;
 
-use super::archive::Ledger;
 use super::openapi;
-use crate::metrics::Metrics;
+use crate::https::Sessions;
 use ledger::{Keys, TxId};
 use machine::Fault;
+use machine::bundle::archive::Ledger;
 use machine::bundle::reader::Reading;
 use machine::bundle::routes::Found;
 use machine::bundle::{Request, Response, app_path, not_allowed};
@@ -39,8 +39,8 @@ pub struct Context<'a> {
     pub committed: Option<TxId>,
     /// The last transaction on disk.
     pub last: Option<TxId>,
-    /// Counters.
-    pub metrics: &'a Metrics,
+    /// Connections.
+    pub sessions: &'a Sessions,
     /// Since the start.
     pub uptime: Duration,
 }

@@ -2,7 +2,6 @@
 
 use super::transactions::views;
 use super::{Answer, Call, Context, Route, get};
-use crate::limits;
 use machine::Fault;
 use machine::bundle::store::Rows;
 use machine::bundle::{Response, tables};
@@ -181,20 +180,20 @@ fn memory() -> Response {
 }
 
 fn metrics(call: &Call) -> Answer {
-    let metrics = call.context.metrics;
-    let active = metrics.connections.load(Relaxed);
+    let sessions = call.context.sessions;
+    let (active, peak, most) = (sessions.active.load(Relaxed), sessions.peak.load(Relaxed), sessions.most.load(Relaxed));
     let interface = json!({
         "active": active,
-        "peak": active,
-        "soft_cap": limits::MAX_CONNECTIONS,
-        "hard_cap": limits::MAX_CONNECTIONS,
+        "peak": peak,
+        "soft_cap": most,
+        "hard_cap": most,
         "errors": {
-            "parsing": metrics.bad_requests.load(Relaxed),
-            "request_payload_too_large": 0,
-            "request_header_too_large": 0,
+            "parsing": sessions.malformed.load(Relaxed),
+            "request_payload_too_large": sessions.large_bodies.load(Relaxed),
+            "request_header_too_large": sessions.large_heads.load(Relaxed),
         },
     });
-    json(json!({ "sessions": { "active": active, "peak": active, "interfaces": { INTERFACE: interface } } }))
+    json(json!({ "sessions": { "active": active, "peak": peak, "interfaces": { INTERFACE: interface } } }))
 }
 
 /// What stands for bytecode here is the heap with the modules evaluated. `disable_bytecode_cache` does not change what runs,

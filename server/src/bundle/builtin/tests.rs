@@ -2,9 +2,12 @@
 
 use super::transactions::parse;
 use super::*;
-use crate::bundle::archive::tests::Service;
 use machine::bundle::tables;
 use serde_json::{Value, json};
+use written::Service;
+
+#[path = "../../../../machine/tests/written/mod.rs"]
+mod written;
 
 #[test]
 fn transaction_ids() {
@@ -112,7 +115,7 @@ struct Fixture {
     machine: machine::Machine,
     written: Service,
     ledger: Ledger,
-    metrics: Metrics,
+    sessions: Sessions,
     committed: Option<TxId>,
     _folder: tempfile::TempDir,
 }
@@ -133,19 +136,10 @@ impl Fixture {
             json!({ "js_module": "/app.js", "js_function": "f", "forwarding_required": "never", "authn_policies": ["no_auth"] });
         rows.put(tables::MODULES, "/app.js", "export function f() { return { body: 'mine' }; }");
         rows.put(tables::ENDPOINTS, "GET /api", endpoint.to_string());
-        let service = machine::Service {
-            format: machine::service::FORMAT,
-            kind: machine::service::BUNDLE.into(),
-            title: String::new(),
-            files: String::new(),
-            log: String::new(),
-            operator: String::new(),
-            chance: String::new(),
-            engine: sandbox::ENGINE.into(),
-        };
+        let service = machine::Service::nameless(machine::service::BUNDLE);
         machine.begin_with(TxId { view: 2, seqno: 1 }, service, rows).unwrap();
         let ledger = written.at_rest();
-        Fixture { machine, written, ledger, metrics: Metrics::default(), committed: None, _folder: folder }
+        Fixture { machine, written, ledger, sessions: Sessions::default(), committed: None, _folder: folder }
     }
 
     fn ask(&mut self, method: &str, target: &str, last: u64) -> Option<(u16, Value, Response)> {
@@ -157,7 +151,7 @@ impl Fixture {
             address: "127.0.0.1:8000",
             committed: self.committed,
             last: Some(TxId { view: 2, seqno: last }),
-            metrics: &self.metrics,
+            sessions: &self.sessions,
             uptime: Duration::ZERO,
         };
         let request = Request { method: method.into(), target: target.into(), ..Request::default() };

@@ -200,7 +200,7 @@ impl Fake {
 
     pub fn look(&self, target: &str) -> Response {
         let request = Request { method: "GET".into(), target: target.into(), ..Request::default() };
-        super::view(self, &request, &mut Cache::new()).unwrap()
+        super::view(self, &request).unwrap()
     }
 }
 

@@ -7,12 +7,12 @@
 //! Invariants: an answer follows from the ledger alone, so an audit gets the same one. Nothing is said of what is not on disk.
 //! What is remembered is bounded in bytes.
 
+use super::history::{Archive, Past};
+use crate::Fault;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use ledger::receipt::Subject;
 use ledger::{Dir, Index, LedgerSecret, Receipt, ReceiptError, Transaction, hex};
-use machine::Fault;
-use machine::bundle::history::{Archive, Past};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io;
@@ -205,6 +205,3 @@ impl Recent {
         }
     }
 }
-
-#[cfg(test)]
-pub(super) mod tests;
