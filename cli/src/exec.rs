@@ -1,6 +1,7 @@
-//! `glassbox exec`: serve a script.
+//! `glassbox exec`: serve a script. What serves it, [`Serving`], serves vats too.
 
 use crate::Failed;
+use machine::Console;
 use sandbox::Level;
 use server::commit::Callers;
 use server::node::{App, Options, Script};
@@ -11,19 +12,16 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Serve a backend script.
 #[derive(clap::Args)]
 pub struct Args {
     /// The script: a file that exports functions.
     script: PathBuf,
-    /// The port; 0 takes a free one.
-    #[arg(short, long, default_value_t = 5555)]
-    port: u16,
-    /// The address to listen on.
-    #[arg(long, default_value = "127.0.0.1")]
-    host: String,
+    #[command(flatten)]
+    listen: Listen,
     /// The directory of the ledger and its keys [default: ./<script name>].
     #[arg(long)]
     dir: Option<PathBuf>,
@@ -33,9 +31,6 @@ pub struct Args {
     /// Let callers name themselves (?user=, Basic credentials); show console.debug.
     #[arg(short, long)]
     debug: bool,
-    /// The path of the RPC.
-    #[arg(long, default_value = "/")]
-    mount: String,
     /// Accept an edited script or other limits for an existing directory: the new code becomes a transaction.
     #[arg(long)]
     upgrade: bool,
@@ -62,8 +57,21 @@ pub struct Args {
     instructions: Option<u64>,
 }
 
+/// Where a node listens.
+#[derive(clap::Args)]
+pub struct Listen {
+    /// The port; 0 takes a free one.
+    #[arg(short, long, default_value_t = 5555)]
+    port: u16,
+    /// The address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// The path of the RPC.
+    #[arg(long, default_value = "/")]
+    mount: String,
+}
+
 pub fn run(args: Args) -> Result<(), Failed> {
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).compact().init();
     let source =
         std::fs::read(&args.script).map_err(|error| Failed::new(format!("Failed to load {}: {error}", args.script.display())))?;
     let source = String::from_utf8(source)
@@ -73,7 +81,7 @@ pub fn run(args: Args) -> Result<(), Failed> {
     let dir = args.dir.clone().unwrap_or_else(|| PathBuf::from(format!("./{stem}")));
     let dir = std::path::absolute(&dir).map_err(|error| Failed::new(format!("{}: {error}", dir.display())))?;
     let options = Options {
-        dir: dir.clone(),
+        dir,
         app: App::Script(Script {
             name: file_name,
             source,
@@ -89,63 +97,89 @@ pub fn run(args: Args) -> Result<(), Failed> {
         },
         checkpoint_every: args.checkpoint_every,
     };
+    let callers = Callers { debug: args.debug, require_auth: args.require_auth };
+    runtime()?.block_on(async {
+        Serving::start(args.listen, options, callers, console(args.debug)).await?.to_the_end().await
+    })
+}
+
+/// What a server runs in: its log goes to stderr.
+pub fn runtime() -> Result<Runtime, Failed> {
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).compact().init();
     server::raise_file_limit();
     // The executor and the committer have threads of their own; threads that only wake each other cost more than they help.
     let network_threads = std::thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4));
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(network_threads).enable_all().build().map_err(Failed::new)?;
-    runtime.block_on(serve(args, options, dir))
+    tokio::runtime::Builder::new_multi_thread().worker_threads(network_threads).enable_all().build().map_err(Failed::new)
 }
 
-async fn serve(args: Args, options: Options, dir: PathBuf) -> Result<(), Failed> {
-    // The port first: if it is taken, nothing is written.
-    let at = format!("{}:{}", args.host, args.port);
-    let listener = TcpListener::bind(&at).await.map_err(|error| Failed::new(format!("Cannot listen on {at}: {error}")))?;
-    let port = listener.local_addr().map_err(Failed::new)?.port();
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failed::new)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failed::new)?;
+/// A directory that is being served.
+pub struct Serving {
+    backend: Backend,
+    listener: TcpListener,
+    mount: String,
+    interrupt: Signal,
+    terminate: Signal,
+}
 
-    let console = console(args.debug);
-    let callers = Callers { debug: args.debug, require_auth: args.require_auth };
-    let starting = tokio::task::spawn_blocking(move || Backend::start(options, callers, console));
-    let (backend, started) = starting.await.map_err(Failed::new)?.map_err(Failed::new)?;
-    if let Some(bytes) = started.torn_bytes {
-        eprintln!(
-            "Recovered: an unfinished transaction of {bytes} bytes at the end of the ledger was cut off; it was never acknowledged."
-        );
-    }
-    if !started.fresh {
-        eprintln!("Recovered {} entries of the call log; {} of them replayed.", started.entries, started.replayed);
-    }
-    let shown_host = if args.host == "127.0.0.1" { "localhost" } else { &args.host };
-    let mount = args.mount.trim_matches('/');
-    let path = if mount.is_empty() { String::new() } else { format!("/{mount}") };
-    // For `glassbox upgrade DIR`.
-    let lock = dir.join("lock");
-    if let Err(error) = std::fs::write(&lock, format!("{shown_host}:{port}{path}\n")) {
-        eprintln!("WARNING: {}: {error}", lock.display());
-    }
-    let service = backend.service();
-    println!("Serving at {shown_host}:{port}{path}");
-    println!("Serving directory {}", dir.display());
-    println!();
-    println!("Files:    {}", service.files_url());
-    println!("Call log: {}", service.log_url());
-    let _ = std::io::stdout().flush();
+impl Serving {
+    /// Opens the directory, or makes it, and says where it is served. It is, from [`Serving::to_the_end`] on.
+    pub async fn start(listen: Listen, options: Options, callers: Callers, console: Console) -> Result<Serving, Failed> {
+        let Listen { host, port, mount } = listen;
+        // The port first: if it is taken, nothing is written.
+        let at = format!("{host}:{port}");
+        let listener = TcpListener::bind(&at).await.map_err(|error| Failed::new(format!("Cannot listen on {at}: {error}")))?;
+        let port = listener.local_addr().map_err(Failed::new)?.port();
+        let interrupt = signal(SignalKind::interrupt()).map_err(Failed::new)?;
+        let terminate = signal(SignalKind::terminate()).map_err(Failed::new)?;
 
-    let app = http::router(backend.clone(), mount);
-    let serving = tokio::spawn(listen::serve(listener, app));
-    let honest = tokio::select! {
-        honest = backend.ended() => honest,
-        _ = interrupt.recv() => { backend.stop(); backend.ended().await }
-        _ = terminate.recv() => { backend.stop(); backend.ended().await }
-    };
-    serving.abort();
-    if honest { Ok(()) } else { Err(Failed::new("the node has stopped; nothing that was acknowledged is lost")) }
+        let (dir, has_files) = (options.dir.clone(), matches!(options.app, App::Script(_)));
+        let starting = tokio::task::spawn_blocking(move || Backend::start(options, callers, console));
+        let (backend, started) = starting.await.map_err(Failed::new)?.map_err(Failed::new)?;
+        if let Some(bytes) = started.torn_bytes {
+            eprintln!(
+                "Recovered: an unfinished transaction of {bytes} bytes at the end of the ledger was cut off; it was never acknowledged."
+            );
+        }
+        if !started.fresh {
+            eprintln!("Recovered {} entries of the call log; {} of them replayed.", started.entries, started.replayed);
+        }
+        let shown_host = if host == "127.0.0.1" { "localhost" } else { &host };
+        let mount = mount.trim_matches('/').to_owned();
+        let path = if mount.is_empty() { String::new() } else { format!("/{mount}") };
+        // For `glassbox upgrade DIR`.
+        let lock = dir.join("lock");
+        if let Err(error) = std::fs::write(&lock, format!("{shown_host}:{port}{path}\n")) {
+            eprintln!("WARNING: {}: {error}", lock.display());
+        }
+        let service = backend.service();
+        println!("Serving at {shown_host}:{port}{path}");
+        println!("Serving directory {}", dir.display());
+        println!();
+        if has_files {
+            println!("Files:    {}", service.files_url());
+        }
+        println!("Call log: {}", service.log_url());
+        let _ = std::io::stdout().flush();
+        Ok(Serving { backend, listener, mount, interrupt, terminate })
+    }
+
+    /// Serves until it is told to end.
+    pub async fn to_the_end(self) -> Result<(), Failed> {
+        let Serving { backend, listener, mount, mut interrupt, mut terminate } = self;
+        let app = http::router(backend.clone(), &mount);
+        let serving = tokio::spawn(listen::serve(listener, app));
+        let honest = tokio::select! {
+            honest = backend.ended() => honest,
+            _ = interrupt.recv() => { backend.stop(); backend.ended().await }
+            _ = terminate.recv() => { backend.stop(); backend.ended().await }
+        };
+        serving.abort();
+        if honest { Ok(()) } else { Err(Failed::new("the node has stopped; nothing that was acknowledged is lost")) }
+    }
 }
 
 /// The script's console goes to the server's log, with the number of the call.
-fn console(debug: bool) -> machine::Console {
+pub fn console(debug: bool) -> Console {
     Box::new(move |number, level, line| {
         let level = match level {
             Level::Debug if !debug => return,

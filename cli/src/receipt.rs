@@ -95,6 +95,7 @@ fn verify(file: &Path, service_cert: Option<&Path>, json: bool) -> Result<(), Fa
     let call = match &entry.input {
         Input::Call(call) => format!("{}({})", call.method, call.args.trim_start_matches('[').trim_end_matches(']')),
         Input::Init { .. } => "init()".into(),
+        Input::Vats { work, .. } => work.name().into(),
         Input::Deploy { code, .. } => format!("deployment of {}", code.name),
     };
     println!("Receipt verified.");

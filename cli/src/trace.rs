@@ -65,6 +65,7 @@ fn call(input: &Input) -> String {
     match input {
         Input::Deploy { code, .. } => format!("deploy {}", code.name),
         Input::Init { .. } => "init()".into(),
+        Input::Vats { work, .. } => work.name().into(),
         Input::Call(call) => {
             let inner = call.args.strip_prefix('[').and_then(|args| args.strip_suffix(']')).unwrap_or(&call.args);
             let caller = call.caller.id().map(|id| format!("  by {id}")).unwrap_or_default();
@@ -284,6 +285,7 @@ impl<'a> From<&'a Trace> for Json<'a> {
         let (kind, name, args, caller) = match &traced.input {
             Input::Deploy { code, .. } => ("deploy", code.name.as_str(), None, None),
             Input::Init { .. } => ("init", "init", raw("[]"), None),
+            Input::Vats { work, .. } => ("vats", work.name(), None, None),
             Input::Call(call) => ("call", call.method.as_str(), raw(&call.args), call.caller.id()),
         };
         Json {

@@ -8,6 +8,7 @@
 //! {"call":"increment","args":[1],"caller":"64 hex","nonce":"16 hex.7","head":"2.17","signature":"base64","time":…}
 //! {"init":true,"time":…}
 //! {"deploy":{"name":"counter.js","source":"…","heap_bytes":…,"stack_bytes":…,"instructions":…},"time":…}
+//! {"vats":…,"time":…}                                              as [`crate::vats::work`] has it
 //! ```
 //!
 //! Without `caller` the call is anonymous; with `signature` it is a key's. `time` is in milliseconds since 1970: `Date` during
@@ -16,6 +17,7 @@
 //! Invariant: one input has one encoding. What would not be written again as the same bytes is refused.
 
 use crate::auth::{Caller, Signed, looks_like_a_key};
+use crate::vats::Work;
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD as BASE64;
 use serde::{Deserialize, Serialize};
@@ -38,6 +40,13 @@ pub enum Input {
     },
     /// A caller's call.
     Call(Call),
+    /// Work for the kernel of vats.
+    Vats {
+        /// What.
+        work: Work,
+        /// Milliseconds since 1970.
+        time_ms: u64,
+    },
 }
 
 /// A call of an exported method.
@@ -153,6 +162,13 @@ struct DeployRecord {
     time: u64,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VatsRecord {
+    vats: Work,
+    time: u64,
+}
+
 /// The caller of a record. Whether the signature is good is for [`crate::auth`] to say.
 fn caller_of(record: &CallRecord) -> std::result::Result<Caller, String> {
     let caller = match (&record.caller, &record.nonce, &record.head, &record.signature) {
@@ -209,6 +225,7 @@ impl Input {
             }
             Input::Init { time_ms } => serde_json::to_vec(&InitRecord { init: true, time: *time_ms }),
             Input::Deploy { code, time_ms } => serde_json::to_vec(&DeployRecord { deploy: code.clone(), time: *time_ms }),
+            Input::Vats { work, time_ms } => serde_json::to_vec(&VatsRecord { vats: work.clone(), time: *time_ms }),
         };
         json.expect("strings and numbers can be written")
     }
@@ -228,6 +245,9 @@ impl Input {
         } else if bytes.starts_with(b"{\"init\":") {
             let read = |record: InitRecord| Ok(Input::Init { time_ms: record.time });
             strict(WHAT, bytes, read, Input::encode)
+        } else if bytes.starts_with(b"{\"vats\":") {
+            let read = |record: VatsRecord| Ok(Input::Vats { work: record.vats, time_ms: record.time });
+            strict(WHAT, bytes, read, Input::encode)
         } else {
             let read = |record: DeployRecord| Ok(Input::Deploy { code: record.deploy, time_ms: record.time });
             strict(WHAT, bytes, read, Input::encode)
@@ -237,7 +257,7 @@ impl Input {
     /// When it was admitted, in milliseconds since 1970.
     pub fn time_ms(&self) -> u64 {
         match self {
-            Input::Deploy { time_ms, .. } | Input::Init { time_ms } => *time_ms,
+            Input::Deploy { time_ms, .. } | Input::Init { time_ms } | Input::Vats { time_ms, .. } => *time_ms,
             Input::Call(call) => call.time_ms,
         }
     }

@@ -37,6 +37,7 @@ pub mod script;
 pub mod service;
 pub mod state;
 pub mod trace;
+pub mod vats;
 
 pub use auth::{AuthError, Caller, Head, Signed};
 pub use checkpoint::Checkpoint;

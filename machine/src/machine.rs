@@ -11,6 +11,7 @@ use crate::reading::Reading;
 use crate::records::Records;
 use crate::script::Script;
 use crate::service::BUNDLE;
+use crate::vats::Vats;
 use crate::state::{Snapshot, State};
 use crate::{Fault, Service, maps};
 use ledger::txid::FIRST_VIEW;
@@ -30,6 +31,7 @@ pub struct Machine {
 enum App {
     Script(Box<Script>),
     Bundle(Box<Bundle>),
+    Vats(Box<Vats>),
 }
 
 /// What a transaction ran.
@@ -95,6 +97,11 @@ impl Machine {
         Ok(Machine { app: App::Bundle(Box::new(Bundle::new(sandbox, records, outside)?)) })
     }
 
+    /// Vats before their first transaction. The state must be empty.
+    pub fn vats(sandbox: &Sandbox, state: State, console: Console) -> Result<Machine, Fault> {
+        Ok(Machine { app: App::Vats(Box::new(Vats::new(sandbox, Records::new(state), console)?)) })
+    }
+
     /// An app as it was right after a checkpoint, which `records` have folded last.
     pub fn resume(
         sandbox: Sandbox,
@@ -105,6 +112,9 @@ impl Machine {
     ) -> Result<Machine, Fault> {
         if records.is_bundle() {
             return Ok(Machine { app: App::Bundle(Box::new(Bundle::resume(&sandbox, records, outside)?)) });
+        }
+        if records.is_vats() {
+            return Ok(Machine { app: App::Vats(Box::new(Vats::resume(&sandbox, records, console)?)) });
         }
         Ok(Machine { app: App::Script(Box::new(Script::resume(sandbox, records, checkpoint, console, outside)?)) })
     }
@@ -118,11 +128,11 @@ impl Machine {
     ///
     /// # Panics
     ///
-    /// If the app is a bundle.
+    /// If the app is another one.
     pub fn script(&self) -> &Script {
         match &self.app {
             App::Script(script) => script,
-            App::Bundle(_) => panic!("a bundle is no script"),
+            App::Bundle(_) | App::Vats(_) => panic!("this is no script"),
         }
     }
 
@@ -131,6 +141,7 @@ impl Machine {
         match &self.app {
             App::Script(script) => script.sandbox(),
             App::Bundle(bundle) => bundle.sandbox(),
+            App::Vats(vats) => vats.sandbox(),
         }
     }
 
@@ -138,27 +149,43 @@ impl Machine {
     ///
     /// # Panics
     ///
-    /// If the app is a bundle.
+    /// If the app is another one.
     pub fn script_mut(&mut self) -> &mut Script {
         match &mut self.app {
             App::Script(script) => script,
-            App::Bundle(_) => panic!("a bundle is no script"),
+            App::Bundle(_) | App::Vats(_) => panic!("this is no script"),
+        }
+    }
+
+    /// The vats, if there are.
+    pub fn as_vats(&self) -> Option<&Vats> {
+        match &self.app {
+            App::Vats(vats) => Some(vats),
+            _ => None,
+        }
+    }
+
+    /// The vats, if there are.
+    pub fn as_vats_mut(&mut self) -> Option<&mut Vats> {
+        match &mut self.app {
+            App::Vats(vats) => Some(vats),
+            _ => None,
         }
     }
 
     /// The bundle, if it is one.
     pub fn as_bundle(&self) -> Option<&Bundle> {
         match &self.app {
-            App::Script(_) => None,
             App::Bundle(bundle) => Some(bundle),
+            App::Script(_) | App::Vats(_) => None,
         }
     }
 
     /// The bundle, if it is one.
     pub fn as_bundle_mut(&mut self) -> Option<&mut Bundle> {
         match &mut self.app {
-            App::Script(_) => None,
             App::Bundle(bundle) => Some(bundle),
+            App::Script(_) | App::Vats(_) => None,
         }
     }
 
@@ -167,6 +194,7 @@ impl Machine {
         match &self.app {
             App::Script(script) => script.records(),
             App::Bundle(bundle) => bundle.records(),
+            App::Vats(vats) => vats.records(),
         }
     }
 
@@ -174,6 +202,7 @@ impl Machine {
         match &mut self.app {
             App::Script(script) => script.records_mut(),
             App::Bundle(bundle) => bundle.records_mut(),
+            App::Vats(vats) => vats.records_mut(),
         }
     }
 
@@ -201,7 +230,7 @@ impl Machine {
     pub fn begin_with(&mut self, txid: TxId, service: Service, mut writes: WriteSet) -> Result<WriteSet, Fault> {
         service.write(&mut writes);
         match &mut self.app {
-            App::Script(script) => script.records_mut().apply(txid.seqno, &writes, None)?,
+            App::Script(_) | App::Vats(_) => self.records_mut().apply(txid.seqno, &writes, None)?,
             App::Bundle(bundle) => {
                 bundle.records_mut().apply_bundle(txid, &writes, None)?;
                 bundle.refresh()?;
@@ -218,15 +247,25 @@ impl Machine {
     /// Runs an input as transaction `seqno`: the one way in which anything ever happens. The state has the writes when this
     /// returns; the write set is for the ledger.
     pub fn execute(&mut self, seqno: u64, input: &Input) -> Result<(Outcome, WriteSet), Fault> {
-        self.script_mut().sure(false);
+        if let App::Script(script) = &mut self.app {
+            script.sure(false);
+        }
         self.execute_from(seqno, input, Source::Live)
     }
 
     pub(crate) fn execute_from(&mut self, seqno: u64, input: &Input, source: Source) -> Result<(Outcome, WriteSet), Fault> {
         let record = input.encode();
+        if let App::Vats(vats) = &mut self.app {
+            let (result, writes) = vats.execute(input)?;
+            let entry = Entry { input: input.clone(), result: result.clone() };
+            let outcome = Outcome { result, writes: Default::default(), chance: None, oracles: Vec::new() };
+            let writes = seal(record, &outcome, writes);
+            self.records_mut().apply(seqno, &writes, Some(&entry))?;
+            return Ok((outcome, writes));
+        }
         let outcome = self.script_mut().execute(seqno, &record, input, source)?;
         let entry = Entry { input: input.clone(), result: outcome.result.clone() };
-        let writes = seal(record, &outcome);
+        let writes = seal(record, &outcome, WriteSet::new());
         self.records_mut().apply(seqno, &writes, Some(&entry))?;
         Ok((outcome, writes))
     }
@@ -254,6 +293,10 @@ impl Machine {
                 script.save(&mut writes)?;
                 script.records_mut().apply(txid.seqno, &writes, None)?;
             }
+            App::Vats(vats) => {
+                vats.save(&mut writes)?;
+                vats.records_mut().apply(txid.seqno, &writes, None)?;
+            }
             App::Bundle(bundle) => {
                 bundle.save(&mut writes);
                 bundle.records_mut().apply_bundle(txid, &writes, None)?;
@@ -277,6 +320,7 @@ impl Machine {
         match &mut self.app {
             App::Script(script) => script.checkpoint_every(transactions),
             App::Bundle(bundle) => bundle.checkpoint_every(transactions),
+            App::Vats(vats) => vats.checkpoint_every(transactions),
         }
     }
 
@@ -285,6 +329,7 @@ impl Machine {
         match &self.app {
             App::Script(script) => script.wants_checkpoint(seqno),
             App::Bundle(bundle) => bundle.wants_checkpoint(seqno),
+            App::Vats(vats) => vats.wants_checkpoint(seqno),
         }
     }
 
@@ -346,13 +391,17 @@ impl Machine {
         };
         let source = self.recorded(recorded).map_err(diverges)?;
         self.admissible(&entry.input)?.map_err(diverges)?;
-        self.script_mut().sure(entry.result.is_ok() && !matches!(entry.input, Input::Deploy { .. }));
-        let executed = self.execute_from(txid.seqno, &entry.input, source);
-        if let Some(difference) = self.script_mut().take_problem() {
-            return Err(diverges(difference));
+        if let App::Script(script) = &mut self.app {
+            script.sure(entry.result.is_ok() && !matches!(entry.input, Input::Deploy { .. }));
         }
-        if self.script().is_broken() {
-            return Err(diverges(Difference::Failed { what: what(&entry.input) }));
+        let executed = self.execute_from(txid.seqno, &entry.input, source);
+        if let App::Script(script) = &mut self.app {
+            if let Some(difference) = script.take_problem() {
+                return Err(diverges(difference));
+            }
+            if script.is_broken() {
+                return Err(diverges(Difference::Failed { what: what(&entry.input) }));
+            }
         }
         let (outcome, writes) = executed?;
         if outcome.result != entry.result {
@@ -401,9 +450,8 @@ impl Machine {
     }
 }
 
-/// The write set of an executed input.
-fn seal(mut record: Vec<u8>, outcome: &Outcome) -> WriteSet {
-    let mut set = WriteSet::new();
+/// The write set of an executed input, on top of what its app writes itself.
+fn seal(mut record: Vec<u8>, outcome: &Outcome, mut set: WriteSet) -> WriteSet {
     record.push(b'\n');
     record.extend_from_slice(&outcome::encode(&outcome.result));
     set.put(maps::GLASSBOX, maps::CALL_KEY, record);
@@ -427,5 +475,6 @@ fn what(input: &Input) -> String {
         Input::Deploy { code, .. } => format!("deployment of {}", code.name),
         Input::Init { .. } => "init()".into(),
         Input::Call(call) => format!("{}()", call.method),
+        Input::Vats { work, .. } => work.name().to_owned(),
     }
 }

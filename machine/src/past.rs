@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::difference::ReplayError;
 use crate::outside::Nobody;
 use crate::records::Records;
-use crate::service::BUNDLE;
+use crate::service::SCRIPT;
 use crate::state::State;
 use crate::{Console, Fault, Machine, Service, maps};
 use ledger::{Located, ReadError, Reader, Storage, TxId, WriteSet};
@@ -54,7 +54,7 @@ pub enum PastError {
         found: TxId,
     },
     /// It has no one realm to look into.
-    #[error("this is the ledger of a bundle: its requests can be audited, but not stepped through")]
+    #[error("this is the ledger of a bundle or of vats: it can be audited, but not stepped through here")]
     Bundle,
     /// The ledger cannot be read.
     #[error(transparent)]
@@ -190,7 +190,7 @@ pub fn open<S: Storage>(sandbox: Sandbox, storage: &S, state: State, until: u64,
         }
         last = Some(transaction.txid());
         let service = transaction.public().get(maps::GLASSBOX, maps::SERVICE_KEY).map(Service::decode);
-        if matches!(service, Some(Ok(service)) if service.kind == BUNDLE) {
+        if matches!(service, Some(Ok(service)) if service.kind != SCRIPT) {
             return Err(PastError::Bundle);
         }
         if let Some(record) = transaction.public().get(maps::GLASSBOX, maps::CHECKPOINT_KEY)

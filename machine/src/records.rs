@@ -11,9 +11,9 @@ use crate::checkpoint::Checkpoint;
 use crate::input::{Call, Input};
 use crate::machine::Entry;
 use crate::script::archive::changes;
-use crate::service::BUNDLE;
+use crate::service::{BUNDLE, VATS};
 use crate::state::{self, Snapshot, State};
-use crate::{Service, bundle, maps};
+use crate::{Service, bundle, maps, vats};
 use ledger::chance::CHANCE_BYTES;
 use ledger::{Hash, LedgerSecret, MapWrites, SignatureInfo, Transaction, TxId, WriteSet};
 use std::ops::Bound;
@@ -145,6 +145,11 @@ impl Records {
         self.service().is_some_and(|service| service.kind == BUNDLE)
     }
 
+    /// Whether these are vats.
+    pub fn is_vats(&self) -> bool {
+        self.service().is_some_and(|service| service.kind == VATS)
+    }
+
     /// The state.
     pub fn state(&self) -> &State {
         &self.state
@@ -230,12 +235,14 @@ impl Records {
             Input::Call(Call { caller: Caller::Signed(signed), .. }) => Some((nonce_key(signed), signed.counter.to_be_bytes())),
             _ => None,
         });
-        let code = entry.is_some_and(|entry| matches!(entry.input, Input::Deploy { .. }) && entry.result.is_ok());
+        let code = entry.is_some_and(|entry| brings_code(&entry.input) && entry.result.is_ok());
         let code = own(maps::CALL_KEY).filter(|_| code);
         let service = own(maps::SERVICE_KEY);
         let checkpoint = own(maps::CHECKPOINT_KEY);
 
+        let vats = writes.maps.iter().filter(|(name, _)| name.starts_with(vats::MAPS));
         let all = rows(maps::FILES, files)
+            .chain(vats.flat_map(|(name, map)| rows(name, map)))
             .chain(rows(maps::HEAP, pages))
             .chain(history.iter().map(|(version, row)| (maps::HISTORY, version.as_slice(), Some(row.as_slice()))))
             .chain(nonce.iter().map(|(key, counter)| (maps::NONCES, key.as_slice(), Some(counter.as_slice()))))
@@ -379,6 +386,11 @@ fn rows<'a>(map: &'a str, writes: &'a MapWrites) -> impl Iterator<Item = (&'a st
     put.chain(removed)
 }
 
+/// Whether this says what runs from now on, if it succeeds.
+fn brings_code(input: &Input) -> bool {
+    matches!(input, Input::Deploy { .. } | Input::Vats { work: vats::Work::Install(_), .. })
+}
+
 /// The row of a session in [`maps::NONCES`].
 fn nonce_key(signed: &Signed) -> [u8; 40] {
     let mut key = [0; 40];
@@ -390,5 +402,5 @@ fn nonce_key(signed: &Signed) -> [u8; 40] {
 /// Whether the records need to know what a call's record says: a deployment, or a signed call.
 fn follows_from_it(record: &[u8]) -> bool {
     const NONCE: &[u8] = b"\"nonce\":\"";
-    record.starts_with(b"{\"deploy\"") || record.windows(NONCE.len()).any(|window| window == NONCE)
+    record.starts_with(b"{\"deploy\"") || record.starts_with(b"{\"vats\":{\"install\"") || record.windows(NONCE.len()).any(|window| window == NONCE)
 }

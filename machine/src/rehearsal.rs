@@ -14,7 +14,7 @@ use crate::machine::Entry;
 use crate::outcome::{self, Outcome};
 use crate::outside::{Nobody, Source};
 use crate::script::archive;
-use crate::service::BUNDLE;
+use crate::service::SCRIPT;
 use crate::state::State;
 use crate::{Caller, Fault, Machine, Service, maps};
 use ledger::{MapWrites, SignatureInfo, Transaction, TxId, WriteSet};
@@ -153,7 +153,7 @@ impl Rehearsal {
         }
         if let Some(record) = recorded.get(maps::GLASSBOX, maps::SERVICE_KEY) {
             let service = Service::decode(record).map_err(|error| RehearsalError::Malformed { txid, error })?;
-            if service.kind == BUNDLE {
+            if service.kind != SCRIPT {
                 return Err(RehearsalError::Bundle);
             }
             self.machine.begin(txid.seqno, service)?;

@@ -13,6 +13,8 @@ pub const FORMAT: u32 = 2;
 pub const SCRIPT: &str = "script";
 /// Endpoints over tables, under governance.
 pub const BUNDLE: &str = "bundle";
+/// Objects that send each other messages.
+pub const VATS: &str = "vats";
 
 /// An app and its identity.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,7 +22,7 @@ pub const BUNDLE: &str = "bundle";
 pub struct Service {
     /// [`FORMAT`].
     pub format: u32,
-    /// Which kind of app: [`SCRIPT`] or [`BUNDLE`].
+    /// Which kind of app: [`SCRIPT`], [`BUNDLE`] or [`VATS`].
     pub kind: String,
     /// For people.
     pub title: String,
@@ -64,7 +66,7 @@ impl Service {
     /// Adds what the first transaction says about the app: the record, and for a script `/dat.json`, with which every archive begins.
     pub fn write(&self, writes: &mut WriteSet) {
         writes.put(maps::GLASSBOX, maps::SERVICE_KEY, self.encode());
-        if self.kind == BUNDLE {
+        if self.kind != SCRIPT {
             return;
         }
         writes.put(maps::FILES, archive::MANIFEST_PATH, archive::manifest(&self.files, &self.title));

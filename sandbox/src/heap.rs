@@ -14,7 +14,8 @@
 //! # Invariants
 //!
 //! - The memfd is written by `fold` alone, and never while a piece of work runs. When the heap is *frozen*, it is not written
-//!   any more: other realms map it too, and each of them is put back to it after every piece of work.
+//!   any more: other realms map it too, and each of them is put back to it after every piece of work. The heap of a vat begins
+//!   with such an image too, but *keeps* what it writes: nothing is copied aside, folded or undone there.
 //! - `hot` lists, in order, every page of the image range that is private to this mapping.
 
 use crate::host::Fault;
@@ -23,7 +24,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 /// Bytes of a page: the unit in which heaps are copied and saved.
 pub const PAGE_BYTES: usize = 4096;
@@ -51,6 +52,13 @@ impl Image {
         self.len
     }
 
+    /// An image with this content.
+    pub(crate) fn of(bytes: &[u8]) -> Result<Image, Fault> {
+        let file = memfd()?;
+        file.write_all_at(bytes, 0).map_err(|e| Fault(format!("heap image: {e}")))?;
+        Ok(Image { file: Arc::new(file), len: bytes.len() })
+    }
+
     pub(crate) fn read(&self, into: &mut [u8]) -> Result<(), Fault> {
         self.file.read_exact_at(into, 0).map_err(|e| Fault(format!("heap image: {e}")))
     }
@@ -63,6 +71,8 @@ pub(crate) struct Heap {
     image: Arc<File>,
     /// Every piece of work begins with the image as it is, which others have too.
     frozen: bool,
+    /// It has begun with an image that others have too, and goes its own way: what is written stays, nothing is undone.
+    kept: bool,
     hot: Vec<u32>,
     undo: Vec<u8>,
     /// Pages copied aside since the last fold.
@@ -82,7 +92,6 @@ pub(crate) struct Heap {
     shared: Option<SharedHeap>,
     /// `undo` holds the hot pages as they are.
     ready: bool,
-    pagemap: Option<File>,
     entries: Vec<u8>,
 }
 
@@ -91,6 +100,17 @@ unsafe impl Send for Heap {}
 
 fn failed(what: &str) -> Fault {
     Fault(format!("{what}: {}", std::io::Error::last_os_error()))
+}
+
+/// A new, empty file in memory.
+fn memfd() -> Result<File, Fault> {
+    // SAFETY: a plain system call; the name is a C string.
+    let fd = unsafe { libc::memfd_create(c"glassbox-heap".as_ptr(), libc::MFD_CLOEXEC) };
+    if fd < 0 {
+        return Err(failed("memfd_create"));
+    }
+    // SAFETY: we own this new descriptor.
+    Ok(File::from(unsafe { OwnedFd::from_raw_fd(fd) }))
 }
 
 /// Page faults of this thread so far.
@@ -111,14 +131,7 @@ impl Heap {
     /// `base` must be page-aligned, the start of a private mapping of at least `len` readable and writable bytes that stays
     /// valid as long as this heap is used, and nobody else may hold a reference into it during any call of a method.
     pub unsafe fn adopt(base: *mut u8, len: usize) -> Result<Heap, Fault> {
-        // SAFETY: a plain system call; the name is a C string.
-        let fd = unsafe { libc::memfd_create(c"glassbox-heap".as_ptr(), libc::MFD_CLOEXEC) };
-        if fd < 0 {
-            return Err(failed("memfd_create"));
-        }
-        // SAFETY: we own this new descriptor.
-        let image = File::from(unsafe { OwnedFd::from_raw_fd(fd) });
-        let mut heap = Heap::over(base, Arc::new(image));
+        let mut heap = Heap::over(base, Arc::new(memfd()?));
         heap.extend(len)?;
         Ok(heap)
     }
@@ -129,6 +142,7 @@ impl Heap {
             len: 0,
             image,
             frozen: false,
+            kept: false,
             hot: Vec::new(),
             undo: Vec::new(),
             copied: 0,
@@ -140,7 +154,6 @@ impl Heap {
             faults: 0,
             shared: None,
             ready: false,
-            pagemap: File::open("/proc/self/pagemap").ok(),
             entries: Vec::new(),
         }
     }
@@ -156,6 +169,42 @@ impl Heap {
         heap.frozen = true;
         heap.map(image.len)?;
         Ok(heap)
+    }
+
+    /// Maps an image that others have too, and keeps what is written from then on. Behind the image the heap is the memory's own.
+    ///
+    /// # Safety
+    ///
+    /// As [`Heap::adopt`] for `len` bytes, which the image must not exceed; what the memory holds where the image is mapped is gone.
+    pub unsafe fn begin_with(base: *mut u8, len: usize, image: &Image) -> Result<Heap, Fault> {
+        let mut heap = Heap::over(base, image.file.clone());
+        heap.kept = true;
+        heap.map(image.len)?;
+        heap.len = len;
+        Ok(heap)
+    }
+
+    /// Whether nothing is ever undone here.
+    pub fn keeps(&self) -> bool {
+        self.kept
+    }
+
+    /// Keeps what was written. `len` is the present size of the memory.
+    pub fn keep(&mut self, len: usize) {
+        self.len = len;
+    }
+
+    /// In a heap that keeps everything: the pages that were ever written, in order.
+    pub fn written(&self) -> Result<Vec<u32>, Fault> {
+        self.scan(&mut Vec::new())
+    }
+
+    /// Gives back pages that are equal to what the image has there.
+    pub fn give_back(&mut self, pages: &[u32]) -> Result<(), Fault> {
+        for run in pages.chunk_by(|a, b| a + 1 == *b) {
+            self.drop_pages(run[0] as usize * PAGE_BYTES, run.len() * PAGE_BYTES)?;
+        }
+        Ok(())
     }
 
     /// The heap as it is becomes an image that never changes any more. Every piece of work ends with [`Heap::thaw`].
@@ -208,6 +257,9 @@ impl Heap {
 
     /// Remembers the heap as it is.
     pub fn begin(&mut self) {
+        if self.kept {
+            return;
+        }
         self.faults = minor_faults();
         if self.frozen || self.sure || std::mem::take(&mut self.ready) {
             return;
@@ -257,6 +309,9 @@ impl Heap {
 
     /// Pages that may have changed since `mark`, in order: every one that has is among them.
     pub fn changed(&self) -> Vec<u32> {
+        if self.kept {
+            return self.written().unwrap_or_else(|_| (0..(self.len / PAGE_BYTES) as u32).collect());
+        }
         self.touched.iter().copied().chain(self.hot.iter().copied()).collect::<BTreeSet<u32>>().into_iter().collect()
     }
 
@@ -403,25 +458,36 @@ impl Heap {
 
     /// Which pages of the image range are private copies.
     fn private_pages(&mut self) -> Result<Vec<u32>, Fault> {
+        let mut entries = std::mem::take(&mut self.entries);
+        let pages = self.scan(&mut entries);
+        self.entries = entries;
+        pages
+    }
+
+    /// The same, with a buffer for the kernel's table of the pages.
+    fn scan(&self, entries: &mut Vec<u8>) -> Result<Vec<u32>, Fault> {
         const FILE_PAGE: u64 = 1 << 61;
         const SWAPPED: u64 = 1 << 62;
         const PRESENT: u64 = 1 << 63;
+        static PAGEMAP: LazyLock<Option<File>> = LazyLock::new(|| File::open("/proc/self/pagemap").ok());
         let pages = self.len / PAGE_BYTES;
-        if let Some(pagemap) = &self.pagemap {
-            self.entries.resize(pages * 8, 0);
-            if pagemap.read_exact_at(&mut self.entries, (self.base as usize / PAGE_BYTES * 8) as u64).is_ok() {
-                let entries = self.entries.chunks_exact(8).map(|e| u64::from_le_bytes(e.try_into().expect("8 bytes")));
+        if let Some(pagemap) = &*PAGEMAP {
+            entries.resize(pages * 8, 0);
+            if pagemap.read_exact_at(entries, (self.base as usize / PAGE_BYTES * 8) as u64).is_ok() {
+                let entries = entries.chunks_exact(8).map(|e| u64::from_le_bytes(e.try_into().expect("8 bytes")));
                 let private = |entry: u64| entry & (PRESENT | SWAPPED) != 0 && entry & FILE_PAGE == 0;
                 return Ok(entries.enumerate().filter(|(_, entry)| private(*entry)).map(|(i, _)| i as u32).collect());
             }
         }
         // No pagemap here: compare with the image. Slower, and what equals the image needs no undoing.
         let mut differing = Vec::new();
-        let mut image_page = [0; PAGE_BYTES];
         for index in 0..pages as u32 {
-            self.image
-                .read_exact_at(&mut image_page, index as u64 * PAGE_BYTES as u64)
-                .map_err(|e| Fault(format!("heap image: {e}")))?;
+            let mut image_page = [0; PAGE_BYTES];
+            match self.image.read_exact_at(&mut image_page, index as u64 * PAGE_BYTES as u64) {
+                // A heap that keeps everything may have grown beyond the image.
+                Err(error) if self.kept && error.kind() == std::io::ErrorKind::UnexpectedEof => {}
+                read => read.map_err(|e| Fault(format!("heap image: {e}")))?,
+            }
             // SAFETY: a page of the mapping, read while nothing runs.
             let page = unsafe { std::slice::from_raw_parts(self.page(index), PAGE_BYTES) };
             if page != image_page || self.hot.binary_search(&index).is_ok() {

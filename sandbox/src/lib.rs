@@ -18,6 +18,7 @@ mod host;
 mod oracle;
 mod realm;
 mod share;
+mod vat;
 
 pub use bundle::{Exchange, Reply};
 pub use heap::{Image, PAGE_BYTES};

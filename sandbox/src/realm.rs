@@ -1,7 +1,7 @@
 //! A realm: one instance of the guest with its heap, and the work it does.
 
 use crate::bundle::{self, Reply};
-use crate::heap::{Heap, PAGE_BYTES, Reservations};
+use crate::heap::{Heap, Image, PAGE_BYTES, Reservations};
 use crate::host::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use crate::oracle;
 use crate::share::{Attachment, SharedHeap};
@@ -19,6 +19,10 @@ pub struct Sandbox {
     base: Arc<[u8]>,
     /// The same of a bundle's realm, once one was needed.
     bundles: Arc<OnceLock<Arc<[u8]>>>,
+    /// The same of a vat's.
+    vats: Arc<OnceLock<(Arc<[u8]>, Image)>>,
+    /// In a sandbox of vats, the base as an image that they map.
+    pub(crate) image: Option<Image>,
 }
 
 /// Bounds of a realm and of one piece of work in it.
@@ -107,8 +111,9 @@ pub(crate) struct Exports {
     pub modules: TypedFunc<(), u64>,
     pub respond: TypedFunc<(), u64>,
     pub invoke: TypedFunc<(), u64>,
+    pub deliver: TypedFunc<(), u64>,
     trace: TypedFunc<(), ()>,
-    limit: TypedFunc<(u32, u32), ()>,
+    pub limit: TypedFunc<(u32, u32), ()>,
 }
 
 /// One JavaScript realm and the host it talks to.
@@ -121,15 +126,22 @@ pub struct Realm<H: Host> {
     pub(crate) exports: Exports,
     stack_base: i32,
     used: u64,
+    /// The last piece of work was stopped where it was: the guest is in no state to go on.
+    pub(crate) trapped: bool,
 }
 
 /// Microseconds that the realm sees while it boots.
 const BOOT_TIME_US: f64 = 1_000_000.0;
 
-struct Nobody;
+/// Who is there while a realm boots, and hears why it does not.
+#[derive(Default)]
+struct Nobody(String);
 
 impl Host for Nobody {
-    fn console(&mut self, _: Level, _: &str) {}
+    fn console(&mut self, _: Level, line: &str) {
+        self.0.push_str(line);
+        self.0.push('\n');
+    }
     fn ask(&mut self, _: u32, _: &str, _: &[u8], _: &mut u64) -> Result<Answer, Fault> {
         Ok(Answer::Nothing)
     }
@@ -153,7 +165,7 @@ impl Sandbox {
         // SAFETY: these bytes were made by the same version of wasmtime from our module when this crate was built.
         let module = unsafe { Module::deserialize(&engine, code) }.map_err(error)?;
         let base = boot(&engine, &module, "boot")?;
-        Ok(Sandbox { engine, module, base, bundles: Arc::default() })
+        Ok(Sandbox { engine, module, base, bundles: Arc::default(), vats: Arc::default(), image: None })
     }
 
     /// The same for bundles, whose realms are others.
@@ -165,7 +177,20 @@ impl Sandbox {
                 self.bundles.get_or_init(|| base).clone()
             }
         };
-        Ok(Sandbox { base, ..self.clone() })
+        Ok(Sandbox { base, image: None, ..self.clone() })
+    }
+
+    /// The same for vats, and for shells beside them.
+    pub fn vats(&self) -> Result<Sandbox, Fault> {
+        let (base, image) = match self.vats.get() {
+            Some(vats) => vats.clone(),
+            None => {
+                let base = boot(&self.engine, &self.module, "boot_vat")?;
+                let image = Image::of(&base)?;
+                self.vats.get_or_init(|| (base, image)).clone()
+            }
+        };
+        Ok(Sandbox { base, image: Some(image), ..self.clone() })
     }
 
     /// A page of the heap of a realm that has just booted; zeros behind its end.
@@ -185,11 +210,32 @@ impl Sandbox {
 /// The heap of a realm that has just booted.
 fn boot(engine: &Engine, module: &Module, entry: &str) -> Result<Arc<[u8]>, Fault> {
     let error = |e: wasmtime::Error| Fault(format!("a realm does not boot: {e:#}"));
-    let (mut store, instance) = instantiate(engine, module, Nobody, None).map_err(error)?;
+    let (mut store, instance) = instantiate(engine, module, Nobody::default(), None).map_err(error)?;
     store.set_fuel(u64::MAX).map_err(error)?;
-    instance.get_typed_func::<(), ()>(&mut store, entry).map_err(error)?.call(&mut store, ()).map_err(error)?;
     let memory = instance.get_memory(&mut store, "memory").expect("the guest exports its memory");
+    write_data(memory.data_mut(&mut store));
+    let booted = instance.get_typed_func::<(), ()>(&mut store, entry).and_then(|entry| entry.call(&mut store, ()));
+    booted.map_err(|error| {
+        let heard = store.data().host.as_ref().map_or("", |nobody| &nobody.0);
+        Fault(format!("a realm does not boot: {error:#}: {heard}"))
+    })?;
     Ok(memory.data(&store).into())
+}
+
+/// Writes the data of the module, which the build took out of it: every realm but one that boots has its memory otherwise.
+fn write_data(memory: &mut [u8]) {
+    let mut data: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/guest.data"));
+    let number = |data: &mut &[u8]| {
+        let (number, rest) = data.split_first_chunk::<4>().expect("as the build wrote it");
+        *data = rest;
+        u32::from_le_bytes(*number) as usize
+    };
+    while !data.is_empty() {
+        let (address, len) = (number(&mut data), number(&mut data));
+        let (bytes, rest) = data.split_at(len);
+        memory[address..][..len].copy_from_slice(bytes);
+        data = rest;
+    }
 }
 
 fn instantiate<H: Host>(
@@ -474,10 +520,11 @@ impl<H: Host> Realm<H> {
             modules: instance.get_typed_func(&mut store, "modules").map_err(error)?,
             respond: instance.get_typed_func(&mut store, "respond").map_err(error)?,
             invoke: instance.get_typed_func(&mut store, "invoke").map_err(error)?,
+            deliver: instance.get_typed_func(&mut store, "deliver").map_err(error)?,
             trace: instance.get_typed_func(&mut store, "trace").map_err(error)?,
             limit: instance.get_typed_func(&mut store, "limit").map_err(error)?,
         };
-        Ok(Realm { sandbox, limits, heap, store, exports, stack_base, used: 0 })
+        Ok(Realm { sandbox, limits, heap, store, exports, stack_base, used: 0, trapped: false })
     }
 
     /// The host.
@@ -608,6 +655,9 @@ impl<H: Host> Realm<H> {
         now_ms: u64,
         run: impl FnOnce(&Exports, &mut Store<Slot<H>>) -> wasmtime::Result<u64>,
     ) -> Result<Outcome, Fault> {
+        if self.heap.keeps() {
+            return self.run_kept(fields, now_ms, run);
+        }
         let outcome = self.run(fields, now_ms, run)?;
         if matches!(outcome, Outcome::Failure(_) | Outcome::Refused(_)) {
             self.rollback()?;
@@ -624,6 +674,7 @@ impl<H: Host> Realm<H> {
         run: impl FnOnce(&Exports, &mut Store<Slot<H>>) -> wasmtime::Result<u64>,
     ) -> Result<Outcome, Fault> {
         self.heap.begin();
+        self.trapped = false;
         let store = &mut self.store;
         store.data_mut().now_us = now_ms as f64 * 1000.0;
         store.data_mut().instructions = self.limits.instructions;
@@ -637,7 +688,10 @@ impl<H: Host> Realm<H> {
             Ok(reply) => read_outcome(self.exports.memory.data(store.as_context()), reply)?,
             Err(error) => match store.data_mut().fault.take() {
                 Some(fault) => return Err(fault),
-                None => Outcome::Failure(limit_failure(&error, &self.limits)?),
+                None => {
+                    self.trapped = true;
+                    Outcome::Failure(limit_failure(&error, &self.limits)?)
+                }
             },
         };
         self.used = used;

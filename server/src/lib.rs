@@ -23,6 +23,7 @@ pub mod http;
 pub mod https;
 pub mod limits;
 pub mod listen;
+pub mod mail;
 pub mod metrics;
 pub mod node;
 pub mod oracle;
@@ -30,6 +31,7 @@ pub mod outside;
 pub mod readers;
 pub mod rpc;
 mod socket;
+pub mod vats;
 
 pub use commit::Backend;
 pub use node::{Options, StartError};

@@ -18,6 +18,7 @@ use crate::admit::{Admission, new_identity, public_key};
 use crate::outside::{Live, Oracles, SharedConsole};
 use ledger::{Dir, Keys, Located, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
 use machine::bundle::archive::Ledger;
+use machine::vats::Install;
 use machine::{Checkpoint, Code, Console, Fault, Input, Machine, Ran, Records, ReplayError, Service, Settings, maps, state};
 use sandbox::Sandbox;
 use serde::{Deserialize, Serialize};
@@ -31,6 +32,7 @@ use std::sync::{Arc, Mutex};
 const MARKER: &str = "glassbox.json";
 const SCRIPT_MARKER: &str = "{\"format\":2,\"kind\":\"script\"}\n";
 const BUNDLE_MARKER: &str = "{\"format\":2,\"kind\":\"bundle\"}\n";
+const VATS_MARKER: &str = "{\"format\":2,\"kind\":\"vats\"}\n";
 const LOCK: &str = "lock";
 const KEYS: &str = "keys";
 const LEDGER: &str = "ledger";
@@ -66,6 +68,8 @@ pub enum App {
     Script(Script),
     /// A bundle, with what a new directory begins with. What is deployed is for governance to say.
     Bundle(Box<Genesis>),
+    /// Vats, as they begin in a new directory. `None`: whatever an existing one has.
+    Vats(Option<Box<Install>>),
 }
 
 impl App {
@@ -73,6 +77,15 @@ impl App {
         match self {
             App::Script(_) => SCRIPT_MARKER,
             App::Bundle(_) => BUNDLE_MARKER,
+            App::Vats(_) => VATS_MARKER,
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            App::Script(_) => machine::service::SCRIPT,
+            App::Bundle(_) => machine::service::BUNDLE,
+            App::Vats(_) => machine::service::VATS,
         }
     }
 }
@@ -126,6 +139,12 @@ pub enum StartError {
     /// The script exports no function.
     #[error("{0} exports no function: there is nothing to call")]
     NoExports(String),
+    /// Vats do not come up.
+    #[error("{0}")]
+    Vats(String),
+    /// There are none.
+    #[error("{} holds nothing yet", .0.display())]
+    Missing(PathBuf),
     /// The directory is something else.
     #[error("{} is not a Glassbox directory and not empty", .0.display())]
     Foreign(PathBuf),
@@ -233,9 +252,15 @@ impl Node {
                 Some(_) => return Err(StartError::Foreign(dir.clone())),
             },
         };
+        let shared: SharedConsole = Arc::new(Mutex::new(console));
         if fresh {
-            create(options, &sandbox)?;
+            create(options, &sandbox, &shared)?;
         }
+        let console: Console = Box::new(move |number, level, line| {
+            if let Ok(mut console) = shared.lock() {
+                console(number, level, line);
+            }
+        });
         let mut node = open(options, sandbox, console)?;
         node.fresh = fresh;
         Ok(node)
@@ -295,7 +320,7 @@ pub(crate) fn describe(name: &str, failure: &sandbox::Failure) -> String {
 }
 
 /// Writes a new directory: keys, identity, and a ledger that begins with what it is, the code, and `init`.
-fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
+fn create(options: &Options, sandbox: &Sandbox, console: &SharedConsole) -> Result<(), StartError> {
     let mut admission = Admission::new(0);
     let time_ms = admission.time_ms();
     let now_s = time_ms / 1000;
@@ -318,6 +343,11 @@ fn create(options: &Options, sandbox: &Sandbox) -> Result<(), StartError> {
         App::Script(script) => {
             let service = service(machine::service::SCRIPT);
             first_of_script(options, &script.code(Settings::default()), sandbox, &keys, service, &mut admission)?
+        }
+        App::Vats(None) => return Err(StartError::Missing(options.dir.clone())),
+        App::Vats(Some(install)) => {
+            let service = service(machine::service::VATS);
+            crate::vats::first(install, sandbox, &keys, service, &mut admission, console)?
         }
         App::Bundle(genesis) => first_of_bundle(genesis, sandbox, &keys, service(machine::service::BUNDLE), now_s)?,
     };
@@ -414,7 +444,7 @@ fn first_of_bundle(
     Ok(vec![first, sealer.sign(now_s, false).map_err(|error| StartError::Write(error.to_string()))?])
 }
 
-fn new_sealer(keys: &Arc<Keys>) -> Result<Sealer, StartError> {
+pub(crate) fn new_sealer(keys: &Arc<Keys>) -> Result<Sealer, StartError> {
     Sealer::new(keys, ledger::txid::FIRST_VIEW).map_err(|error| StartError::Write(error.to_string()))
 }
 
@@ -562,15 +592,21 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     let dir = &options.dir;
     let marker = fs::read_to_string(dir.join(MARKER)).map_err(io_error(format!("reading {}", dir.join(MARKER).display())))?;
     if marker != options.app.marker() {
-        let what = match (marker.as_str(), &options.app) {
-            (SCRIPT_MARKER, App::Bundle(_)) => "holds a script, not a bundle",
-            (BUNDLE_MARKER, App::Script(_)) => "holds a bundle, not a script",
+        let is = match marker.as_str() {
+            SCRIPT_MARKER => "a script",
+            BUNDLE_MARKER => "a bundle",
+            VATS_MARKER => "vats",
             _ => {
                 let marker = dir.join(MARKER);
                 return Err(StartError::Replay(format!("{} is of a format that this version does not know", marker.display())));
             }
         };
-        return Err(StartError::Replay(format!("{} {what}", dir.display())));
+        let wanted = match &options.app {
+            App::Script(_) => "a script",
+            App::Bundle(_) => "a bundle",
+            App::Vats(_) => "vats",
+        };
+        return Err(StartError::Replay(format!("{} holds {is}, not {wanted}", dir.display())));
     }
     let lock = lock(dir)?;
     let keys = Arc::new(Keys::load(&dir.join(KEYS))?);
@@ -612,6 +648,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
                 let mut machine = match &options.app {
                     App::Script(_) => Machine::new(sandbox, state, console, outside),
                     App::Bundle(_) => Machine::bundle(&sandbox, state, Some(keys.secret().clone()), outside)?,
+                    App::Vats(_) => Machine::vats(&sandbox, state, console)?,
                 };
                 if let Some(bundle) = machine.as_bundle_mut() {
                     bundle.set_archive(rebuild.archive.clone());
@@ -634,10 +671,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
     let Some(service) = machine.service() else {
         return Err(StartError::Replay("it has no first transaction".into()));
     };
-    let kind = match &options.app {
-        App::Script(_) => machine::service::SCRIPT,
-        App::Bundle(_) => machine::service::BUNDLE,
-    };
+    let kind = options.app.kind();
     if service.kind != kind {
         return Err(StartError::Replay(format!("its first transaction is not that of a {kind}")));
     }
@@ -666,6 +700,9 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
 
     let App::Script(script) = &options.app else {
         gate.set(true);
+        if let App::Vats(Some(wanted)) = &options.app {
+            crate::vats::expect(&node.machine, wanted)?;
+        }
         if let Some(bundle) = node.machine.as_bundle_mut() {
             bundle.set_console(Box::new(move |level, line| {
                 if let Ok(mut console) = live.lock() {

@@ -54,6 +54,7 @@ pub fn row(&Logged { number, txid, entry, oracles, files_version }: &Logged) -> 
     let (caller, call) = match &entry.input {
         Input::Deploy { code, .. } => ("-".into(), format!("deploy {}", shown(&code.name))),
         Input::Init { .. } => ("-".into(), "init()".into()),
+        Input::Vats { work, .. } => ("-".into(), work.name().into()),
         Input::Call(call) => {
             let args = compact(&call.args);
             let inner = args.strip_prefix('[').and_then(|args| args.strip_suffix(']')).unwrap_or(&args);
@@ -195,6 +196,10 @@ pub fn json(&Logged { number, txid, entry, oracles, files_version }: &Logged) ->
             let Settings { heap_bytes, stack_bytes, instructions } = *settings;
             line.kind = "deploy";
             line.deploy = Some(Deployed { name, source, heap_bytes, stack_bytes, instructions });
+        }
+        Input::Vats { work, .. } => {
+            line.kind = "vats";
+            line.method = Some(work.name());
         }
         Input::Init { .. } => {
             line.kind = "init";

@@ -71,7 +71,7 @@ fn examine(subject: &Subject, problem: &Problem, divergence: &Divergence) -> Opt
     };
 
     let number = machine.entries();
-    if machine.as_bundle().is_some() {
+    if machine.as_bundle().is_some() || machine.as_vats().is_some() {
         return Some(of_a_bundle(&machine, &transaction, &divergence.difference, number));
     }
     let entry = Entry::read(transaction.public()).ok().flatten();
@@ -110,6 +110,7 @@ fn examine(subject: &Subject, problem: &Problem, divergence: &Divergence) -> Opt
         method: entry.as_ref().map(|entry| match &entry.input {
             Input::Call(Call { method, .. }) => method.clone(),
             Input::Init { .. } => "init".into(),
+            Input::Vats { work, .. } => work.name().into(),
             Input::Deploy { .. } => "deploy".into(),
         }),
         args: call.map(|call| call.args.clone()),

@@ -184,6 +184,7 @@ pub fn call_of(record: &str) -> String {
             format!("{}({})", call.method, short(args))
         }
         Ok(Input::Init { .. }) => "init()".into(),
+        Ok(Input::Vats { work, .. }) => work.name().into(),
         Ok(Input::Deploy { code, .. }) => format!("the deployment of {}", code.name),
         Err(_) => "a record that is no call".into(),
     }

@@ -2,7 +2,7 @@
 //! transaction comes of either.
 
 use super::files::{Draw, Files, op};
-use super::{Exports, INIT, Life, MIGRATE, Script, failure, result_of};
+use super::{Exports, INIT, Life, MIGRATE, Script, failure, not_vats, result_of};
 use crate::Fault;
 use crate::difference::{Difference, shown};
 use crate::input::{Call, Input};
@@ -196,6 +196,7 @@ impl Script {
                 }
                 return Ok((realm.into_host(), result, instructions));
             }
+            Input::Vats { .. } => return Ok((tracer, Err(not_vats()), 0)),
             Input::Init { time_ms } => (INIT, "[]", "null".to_owned(), *time_ms),
             Input::Call(Call { method, .. }) if !self.exports.methods.contains(method) => {
                 return Ok((tracer, Err(failure("TypeError", format!("{method} is no method of this script"))), 0));

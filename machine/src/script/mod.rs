@@ -278,6 +278,7 @@ impl Script {
         self.files_mut().begin(input.time_ms(), draw, source);
         let executed = match input {
             Input::Deploy { code, time_ms } => self.deploy(code, *time_ms),
+            Input::Vats { .. } => Ok(Err(not_vats())),
             Input::Init { time_ms } => self.call(INIT, "[]", "null", *time_ms),
             Input::Call(call) if !self.exports.methods.contains(&call.method) => {
                 Ok(Err(failure("TypeError", format!("{} is no method of this script", call.method))))
@@ -364,6 +365,10 @@ impl Script {
 
 fn failure(name: &str, message: String) -> Failure {
     Failure { name: name.into(), message, stack: String::new() }
+}
+
+fn not_vats() -> Failure {
+    failure("TypeError", "This is a script: it has no vats".into())
 }
 
 pub(crate) fn result_of(outcome: sandbox::Outcome) -> outcome::Result {

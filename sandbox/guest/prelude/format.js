@@ -9,7 +9,7 @@
   const { parseFloat, parseInt } = Number;
   const { stringify } = JSON;
   const { classOf, inspect, text: toText, uncurry } = native;
-  const { MAX_CHARS, behindProxies, bounded, clip, formatNumber, isObject, lookup, ownData } = native.shared;
+  const { MAX_CHARS, behindProxies, bounded, clip, formatNumber, isObject, lookup, original, ownData } = native.shared;
   delete native.shared;
 
   const includes = uncurry(String.prototype.includes);
@@ -32,9 +32,10 @@
     if (object === null) return true;
     const descriptor = lookup(object, 'toString');
     if (descriptor === undefined) return true;
-    if (!hasOwn(descriptor, 'value')) return false;
-    if (typeof descriptor.value !== 'function') return true;
-    for (let i = 0; i < builtinToString.length; i++) if (builtinToString[i] === descriptor.value) return true;
+    const value = original(descriptor);
+    if (value === undefined && !hasOwn(descriptor, 'value')) return false;
+    if (typeof value !== 'function') return true;
+    for (let i = 0; i < builtinToString.length; i++) if (builtinToString[i] === value) return true;
     return false;
   }
 

@@ -129,6 +129,13 @@
     return descriptor !== undefined && hasOwn(descriptor, 'value') ? descriptor.value : undefined;
   }
 
+  // The value of a data property, also of one that a vat's lockdown has made an accessor, to keep it assignable in objects that
+  // inherit it.
+  function original(descriptor) {
+    const { value, get } = descriptor;
+    return get !== undefined && classOf(get) !== 'Proxy' ? ownData(get, 'originalValue') : value;
+  }
+
   // ---- Names ----
 
   function inherits(object, constructor) {
@@ -144,7 +151,8 @@
   function constructorName(state, object, level) {
     const start = object;
     for (let at = object, depth = 0; at !== null && depth < MAX_DEPTH; at = prototypeOf(at), depth++) {
-      const constructor = ownData(at, 'constructor');
+      const descriptor = getOwnPropertyDescriptor(at, 'constructor');
+      const constructor = descriptor === undefined ? undefined : original(descriptor);
       if (typeof constructor === 'function' && classOf(constructor) !== 'Proxy') {
         const name = ownData(constructor, 'name');
         if (typeof name === 'string' && name !== '' && inherits(start, constructor)) return clip(name);
@@ -841,5 +849,5 @@
 
   native.inspect = inspect;
   // What the next file, format.js, needs of this one.
-  native.shared = { MAX_CHARS, behindProxies, bounded, clip, formatNumber, isObject, lookup, ownData };
+  native.shared = { MAX_CHARS, behindProxies, bounded, clip, formatNumber, isObject, lookup, original, ownData };
 })

@@ -141,16 +141,40 @@ pub extern "C" fn buffer(len: u32) -> *mut u8 {
     })
 }
 
+/// Boots; if that panics, a mistake in the prelude, the host hears why.
+fn booted(make: fn() -> Guest) {
+    std::panic::set_hook(Box::new(|panic| {
+        let line = format!("3{panic}");
+        host(OP_CONSOLE, &[&(line.len() as u32).to_le_bytes()[..], line.as_bytes()].concat());
+    }));
+    GUEST.set(Some(make()));
+    drop(std::panic::take_hook());
+}
+
+const OP_CONSOLE: u32 = 1;
+
 /// Makes the runtime and evaluates the prelude. Called once, before the base image is taken.
 #[unsafe(no_mangle)]
 pub extern "C" fn boot() {
-    GUEST.set(Some(Guest::new()));
+    booted(Guest::new);
 }
 
 /// The same for bundles.
 #[unsafe(no_mangle)]
 pub extern "C" fn boot_bundle() {
-    GUEST.set(Some(Guest::bundle()));
+    booted(Guest::bundle);
+}
+
+/// The same for vats.
+#[unsafe(no_mangle)]
+pub extern "C" fn boot_vat() {
+    booted(Guest::vat);
+}
+
+/// A delivery to a vat.
+#[unsafe(no_mangle)]
+pub extern "C" fn deliver() -> u64 {
+    run(|guest, request| guest.deliver(request))
 }
 
 /// Makes a bundle's realm one for an app or for a constitution, and evaluates modules in it.

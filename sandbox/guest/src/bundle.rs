@@ -96,7 +96,7 @@ impl Loader for Modules {
 impl Guest {
     /// A fresh realm for bundles.
     pub fn bundle() -> Guest {
-        Guest::with(&PRELUDE, |runtime| runtime.set_loader(Modules, Modules))
+        Guest::with(&PRELUDE, |_, _| Ok(()), |runtime| runtime.set_loader(Modules, Modules))
     }
 
     /// Makes the realm what it is for, and evaluates modules with what they import.

@@ -25,6 +25,7 @@
 //! respond -> module, function, request (JSON), body, a transaction of the past (JSON) or nothing, "1" if signed, signed
 //!            content   reply: outcome
 //! invoke -> module, function, arguments (JSON array)     reply: outcome
+//! deliver -> kind, fields of that kind                    reply: outcome; a vat's delivery
 //! outcome = tag u8, fields   0 value: JSON   1 no value   2 failure: name, message, stack   3 nothing ran: as 2
 //!                            4 a bundle's reply, as `abi.rs` has it   5 no reply: why
 //! ```
@@ -39,6 +40,7 @@ mod abi;
 mod bundle;
 mod memory;
 mod realm;
+mod vat;
 pub mod web;
 
 pub use abi::Outcome;

@@ -5,6 +5,7 @@
 //!
 //! Invariant: `USED` is the sum of the usable sizes of all live blocks.
 
+use crate::abi::Outcome;
 use rquickjs::allocator::Allocator;
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -40,6 +41,29 @@ pub fn used_bytes() -> usize {
 pub fn was_refused() -> bool {
     REFUSED.swap(false, Relaxed)
 }
+
+/// Why a call fails that was refused memory.
+pub fn exhausted(stack: String) -> Outcome {
+    let message = format!("The call needed more than {} bytes of heap", limit_bytes());
+    Outcome::Failure { name: "HeapLimitError".into(), message, stack }
+}
+
+/// Usable bytes of a block.
+pub fn block_bytes(ptr: *mut c_void) -> usize {
+    // SAFETY: the callers have it from the C library, by way of [`Bounded`].
+    unsafe { malloc_usable_size(ptr) }
+}
+
+/// From now on the allocators have so many bytes more to give before the memory has to grow: the C library's, which is the
+/// engine's, and a little for Rust's own. Nothing but the ends of the room is written.
+pub fn make_room(bytes: usize) {
+    // SAFETY: any size may be asked for, and what comes is given back.
+    unsafe { free(std::hint::black_box(malloc(bytes))) };
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(RUST_ROOM_BYTES)));
+}
+
+/// Requests, replies and questions: all of Rust's.
+const RUST_ROOM_BYTES: usize = 128 << 10;
 
 /// See the module.
 pub struct Bounded;

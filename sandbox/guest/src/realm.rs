@@ -51,11 +51,15 @@ pub(crate) enum Thrown<'js> {
 impl Guest {
     /// A fresh realm for scripts.
     pub fn new() -> Guest {
-        Guest::with(&PRELUDE, |_| {})
+        Guest::with(&PRELUDE, |_, _| Ok(()), |_| {})
     }
 
-    /// A fresh realm with this prelude.
-    pub(crate) fn with(prelude: &[(&str, &str)], prepare: impl FnOnce(&Runtime)) -> Guest {
+    /// A fresh realm with this prelude, and what it needs of `native` beside the rest.
+    pub(crate) fn with(
+        prelude: &[(&str, &str)],
+        register: impl for<'js> FnOnce(&Ctx<'js>, &Object<'js>) -> Result<()>,
+        prepare: impl FnOnce(&Runtime),
+    ) -> Guest {
         let runtime = Runtime::new_with_alloc(memory::Bounded).expect("memory for a runtime");
         runtime.set_max_stack_size(512 << 10);
         prepare(&runtime);
@@ -63,7 +67,8 @@ impl Guest {
         let random = Rc::new(Cell::new(None));
         let tracing = Rc::new(Cell::new(false));
         let entry = context.with(|ctx| {
-            let entry = boot(&ctx, &random, &tracing, prelude).catch(&ctx).unwrap_or_else(|error| panic!("prelude: {error}"));
+            let entry =
+                boot(&ctx, &random, &tracing, register, prelude).catch(&ctx).unwrap_or_else(|error| panic!("prelude: {error}"));
             Persistent::save(&ctx, entry)
         });
         runtime.run_gc();
@@ -233,8 +238,7 @@ impl Guest {
                 let [name, message, stack] = describe(ctx, &entry, value);
                 let full = nothing || (name == "InternalError" && message == "out of memory");
                 if memory::was_refused() && full {
-                    let message = format!("The call needed more than {} bytes of heap", memory::limit_bytes());
-                    return Outcome::Failure { name: "HeapLimitError".into(), message, stack };
+                    return memory::exhausted(stack);
                 }
                 Outcome::Failure { name, message, stack }
             }
@@ -364,7 +368,7 @@ pub(crate) fn well_formed(text: &JsString) -> String {
 }
 
 /// Name, message and stack of what was thrown, in the prelude's words: it trusts no property of the value.
-fn describe<'js>(ctx: &Ctx<'js>, entry: &Object<'js>, value: Value<'js>) -> [String; 3] {
+pub(crate) fn describe<'js>(ctx: &Ctx<'js>, entry: &Object<'js>, value: Value<'js>) -> [String; 3] {
     let words = entry
         .get::<_, Function>("describe")
         .and_then(|describe| describe.call::<_, Vec<String>>((value,)))
@@ -377,11 +381,13 @@ fn describe<'js>(ctx: &Ctx<'js>, entry: &Object<'js>, value: Value<'js>) -> [Str
     })
 }
 
-/// Evaluates the prelude; what the last file returns are the entry points.
+/// Evaluates the prelude; what the last file returns are the entry points. What one before it returns it finds as
+/// `runtime.entry`.
 fn boot<'js>(
     ctx: &Ctx<'js>,
     random: &Rc<Cell<Option<u64>>>,
     tracing: &Rc<Cell<bool>>,
+    register: impl FnOnce(&Ctx<'js>, &Object<'js>) -> Result<()>,
     prelude: &[(&str, &str)],
 ) -> Result<Object<'js>> {
     let native = Object::new(ctx.clone())?;
@@ -410,9 +416,14 @@ fn boot<'js>(
         }),
     )?;
 
+    register(ctx, &native)?;
+
     let runtime = Object::new(ctx.clone())?;
     let mut last = Value::new_undefined(ctx.clone());
     for &(name, source) in prelude {
+        if !last.is_undefined() {
+            runtime.set("entry", last)?;
+        }
         let mut options = EvalOptions::default();
         options.filename = Some(name.into());
         let function: Function = ctx.eval_with_options(source, options)?;

@@ -2,6 +2,7 @@
 
 use super::{Answered, Deployed, Done, Reply, Shared, Tell, View};
 use crate::limits;
+use crate::mail::{Outbox, Outgoing};
 use crate::metrics::Metrics;
 use ledger::receipt::Receipt;
 use ledger::{Dir, Leaf, Log, TxId};
@@ -40,6 +41,13 @@ pub(super) enum Finished {
         tell: Tell,
         answered: Answered,
     },
+    /// What vats have done, and the calls that have settled by it.
+    Vats {
+        raw: Vec<u8>,
+        txid: TxId,
+        replies: Vec<(Reply, machine::Result)>,
+        mail: Option<(Outbox, Outgoing)>,
+    },
     /// A request that leaves no transaction: it waits for what it has seen.
     Seen(Tell, Answered),
     Refused(Reply, AuthError),
@@ -53,6 +61,7 @@ impl Finished {
             Finished::Call { raw, txid, .. }
             | Finished::Deployment { raw, txid, .. }
             | Finished::Request { raw, txid, .. }
+            | Finished::Vats { raw, txid, .. }
             | Finished::Checkpoint { raw, txid, .. } => Some((*txid, raw)),
             Finished::Signature { raw, head, .. } => Some((head.txid, raw)),
             Finished::Seen(..) | Finished::Refused(..) | Finished::Look(..) => None,
@@ -154,6 +163,14 @@ pub(super) fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: 
                     reply(Ok(Done { txid, result, head: signed, receipt: None }));
                 }
                 Finished::Call { reply: None, .. } => {}
+                Finished::Vats { txid, replies, mail, .. } => {
+                    for (reply, result) in replies {
+                        reply(Ok(Done { txid, result, head: signed, receipt: None }));
+                    }
+                    if let Some((outbox, outgoing)) = mail {
+                        outbox(outgoing);
+                    }
+                }
                 Finished::Signature { receipts, .. } => {
                     for Receipted { receipt, call } in receipts {
                         let Awaiting { leaf, record, reply, result } = call;

@@ -1,12 +1,13 @@
 //! The executor: takes work in order, executes, seals, and now and then signs.
 
 use super::committer::{Awaiting, Finished, Receipted};
-use super::{Answered, Deployed, Job, Shared, Tell, View, Work};
+use super::{Answered, Deployed, Job, Reply, Shared, Tell, View, Work};
 use crate::limits;
 use crate::node::{self, Script, StartError};
 use ledger::{Hash, TxId};
 use machine::bundle::{self, Chance};
 use machine::{AuthError, Caller, Head, Input, maps};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -25,6 +26,14 @@ pub(super) struct Executor<'a> {
     pub awaiting: Vec<Awaiting>,
     /// Readers follow the realm.
     pub shares: bool,
+    /// Calls of vats that have not settled, by their numbers in the log.
+    pub pending: BTreeMap<u64, Pending>,
+}
+
+/// A call of vats that has not settled.
+pub(super) struct Pending {
+    pub reply: Reply,
+    pub receipt: bool,
 }
 
 impl Executor<'_> {
@@ -33,9 +42,11 @@ impl Executor<'_> {
         // When the signature over what is unsigned is due.
         let mut due: Option<Instant> = (self.sealer.unsigned() > 0).then(Instant::now);
         loop {
-            let next = match due {
+            // Vats that have something left to do do it as long as nothing else comes.
+            let until = [due, self.wakes()].into_iter().flatten().min();
+            let next = match until {
                 None => work.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(due) => work.recv_timeout(due.saturating_duration_since(Instant::now())),
+                Some(until) => work.recv_timeout(until.saturating_duration_since(Instant::now())),
             };
             match next {
                 Ok(Work::Call(job)) => {
@@ -74,9 +85,17 @@ impl Executor<'_> {
                     let view = View { snapshot: self.machine.snapshot(), txid: *self.last };
                     self.send(Finished::Look(tell, Box::new(view)))?;
                 }
-                Err(RecvTimeoutError::Timeout) => {
+                Ok(Work::Vats(work)) => {
+                    self.vats(work)?;
+                    self.after(&mut due, Instant::now())?;
+                }
+                Err(RecvTimeoutError::Timeout) if due.is_some_and(|due| due <= Instant::now()) => {
                     self.sign()?;
                     due = None;
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.wake()?;
+                    self.after(&mut due, Instant::now())?;
                 }
                 Ok(Work::Stop) | Err(RecvTimeoutError::Disconnected) => {
                     if self.machine.records().entries_since_checkpoint() > 0 {
@@ -143,6 +162,9 @@ impl Executor<'_> {
             }
         }
         let input = Input::Call(call);
+        if self.machine.as_vats().is_some() {
+            return self.vat_call(&input, Pending { reply, receipt });
+        }
         self.publish();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;
         let sealed = node::seal(self.sealer, &writes)?;
@@ -255,7 +277,7 @@ impl Executor<'_> {
         self.send(Finished::Signature { raw: sealed.raw, head, receipts })
     }
 
-    fn send(&self, finished: Finished) -> Result<(), StartError> {
+    pub(super) fn send(&self, finished: Finished) -> Result<(), StartError> {
         self.finished.send(finished).map_err(|_| StartError::Write("the committer has ended".into()))
     }
 }

@@ -16,8 +16,10 @@
 
 mod committer;
 mod executor;
+mod vats;
 
 use crate::limits;
+use crate::mail::Outbox;
 use crate::metrics::Metrics;
 use crate::node::{Node, Options, Script, StartError};
 use crate::readers::{self, Readers};
@@ -98,6 +100,7 @@ enum Work {
     Deploy(Box<Script>, oneshot::Sender<Result<Deployed, String>>),
     Look(oneshot::Sender<View>),
     Archive(Arc<dyn Archive>),
+    Vats(machine::vats::Work),
     Publish,
     Sign,
     Stop,
@@ -148,6 +151,8 @@ struct Shared {
     published: Mutex<Option<bundle::reader::Reading>>,
     /// Requests are readable in the ledger.
     public_requests: AtomicBool,
+    /// Who sends mail to other kernels.
+    outbox: Mutex<Option<Outbox>>,
     /// Answers that wait until a transaction is durable.
     held: Mutex<Vec<(u64, Then)>>,
     /// How many they are.
@@ -216,10 +221,8 @@ impl Backend {
             };
             let last = node.last;
             // Before anybody can read.
-            let reading = match node.machine.as_bundle() {
-                Some(_) => Ok(None),
-                None => node.machine.share(),
-            };
+            let is_script = node.machine.as_bundle().is_none() && node.machine.as_vats().is_none();
+            let reading = if is_script { node.machine.share() } else { Ok(None) };
             let reading = match reading {
                 Ok(reading) => reading,
                 Err(fault) => {
@@ -227,18 +230,23 @@ impl Backend {
                     return;
                 }
             };
-            let exports = node.machine.as_bundle().is_none().then(|| node.machine.script().exports().clone());
-            let heap_bytes = if exports.is_some() { node.machine.script().heap_bytes() } else { 0 };
+            let exports = match node.machine.as_vats() {
+                Some(vats) => vats::exports(vats),
+                None if is_script => node.machine.script().exports().clone(),
+                None => Exports::default(),
+            };
+            let heap_bytes = if is_script { node.machine.script().heap_bytes() } else { 0 };
             let shared = Arc::new(Shared {
                 queue,
                 metrics: Metrics::default(),
                 service: node.machine.service().expect("an open node has one").clone(),
                 certificate: node.keys.service_certificate().clone(),
-                exports: Mutex::new(Arc::new(exports.unwrap_or_default())),
+                exports: Mutex::new(Arc::new(exports)),
                 reading: Mutex::new(reading),
                 readers: Readers::default(),
                 published: Mutex::new(node.machine.as_bundle_mut().map(bundle::Bundle::publish)),
                 public_requests: AtomicBool::new(false),
+                outbox: Mutex::default(),
                 held: Mutex::default(),
                 holds: AtomicU64::new(0),
                 keys: node.keys.clone(),
@@ -411,6 +419,21 @@ impl Backend {
         shared.waiting_for_durable.fetch_sub(1, SeqCst);
     }
 
+    /// Queues work for vats: a command, mail.
+    pub fn vats(&self, work: machine::vats::Work) -> Result<(), Refused> {
+        self.0.queue.try_send(Work::Vats(work)).map_err(|error| match error {
+            TrySendError::Full(_) => Refused::Busy,
+            TrySendError::Disconnected(_) => Refused::Stopping,
+        })
+    }
+
+    /// From now on `outbox` is told what is to be sent to other kernels, once it is durable. Called on the committer's thread: it must
+    /// not wait.
+    pub fn mail(&self, outbox: Outbox) {
+        *self.0.outbox.lock().expect("nobody panics with it") = Some(outbox);
+        let _ = self.0.queue.send(Work::Vats(machine::vats::Work::Run(0)));
+    }
+
     /// Deploys other code, as a transaction between two calls.
     pub async fn deploy(&self, script: Script) -> Result<Deployed, String> {
         let (tell, told) = oneshot::channel();
@@ -493,7 +516,8 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
         }
         let awaiting = Vec::new();
         let shares = shared.reading.lock().expect("nobody panics with it").is_some();
-        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting, shares };
+        let pending = Default::default();
+        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting, shares, pending };
         if let Err(error) = executor.run(work) {
             tracing::error!("the node stops: {error}");
             shared.failed.store(true, Relaxed);

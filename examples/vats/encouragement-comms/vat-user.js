@@ -1,0 +1,18 @@
+// A vat: what it can reach is what it has been given in a message.
+export default function setup(syscall, state, helpers) {
+  const log = (line) => {
+    helpers.log(line)
+    console.log(line)
+  }
+  const buildRootObject = (E) =>
+    harden({
+      talkToBot(bot, botName) {
+        log(`=> user.talkToBot is called with ${botName}`)
+        E(bot)
+          .encourageMe('user')
+          .then((encouragement) => log(`=> user receives the encouragement: ${encouragement}`))
+        return 'Thanks for the setup. I sure hope I get some encouragement...'
+      },
+    })
+  return helpers.makeLiveSlots(syscall, state, buildRootObject, helpers.vatID)
+}

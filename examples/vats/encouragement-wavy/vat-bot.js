@@ -1,0 +1,17 @@
+export default function setup(syscall, state, helpers) {
+  const log = (line) => {
+    helpers.log(line)
+    console.log(line)
+  }
+  const buildRootObject = () =>
+    harden({
+      encourageMe(nameObj) {
+        // `~.name` reads a property, eventually: here of a record that was passed by copy.
+        return nameObj~.name.then((name) => {
+          log(`=> encouragementBot.encourageMe got the name: ${name}`)
+          return `${name}, you are awesome, keep it up!`
+        })
+      },
+    })
+  return helpers.makeLiveSlots(syscall, state, buildRootObject, helpers.vatID)
+}

@@ -1,0 +1,170 @@
+//! `devices.mailbox`: where messages to other machines lie until they are acknowledged, and where those from there come in.
+//!
+//! ```text
+//! vattp ── add(peer, n, message), remove(peer, n), ackInbound(peer, n) ──▶ outboxes ──▶ host
+//! host ── deliver_inbound(peer, [(n, message)..], ack) ──▶ deliverInboundMessages, deliverInboundAck ──▶ vattp
+//! ```
+//!
+//! The host may say the same thing twice: each message, and each acknowledgment, is passed on once.
+
+use super::{Arguments, CapData, Device, Handler, Kept, MAX_SAFE_INTEGER, Outlet, Value, insist_root, kept_state, no_method};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// How many machines there may be on the other side.
+pub const MAX_PEERS: usize = 10_000;
+/// How many messages to one of them may wait for its acknowledgment.
+pub const MAX_OUTBOX_MESSAGES: usize = 100_000;
+
+const METHODS: [&str; 4] = ["ackInbound", "add", "registerInboundHandler", "remove"];
+
+/// What there is with one other machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Peer {
+    /// By number, what it has not acknowledged.
+    pub outbox: BTreeMap<u64, String>,
+    /// The last of its messages that is dealt with.
+    pub inbound_ack: u64,
+    /// The last of its messages that was passed on.
+    delivered: u64,
+    /// The last of its acknowledgments that was passed on.
+    acknowledged: u64,
+}
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct State {
+    handler: Option<Handler>,
+    peers: BTreeMap<String, Peer>,
+}
+
+/// The device.
+#[derive(Debug, Default)]
+pub struct Mailbox {
+    kept: Kept<State>,
+}
+
+impl Mailbox {
+    /// The device with the state of `save()`.
+    pub fn load(saved: &str) -> Result<Self, String> {
+        Ok(Self { kept: Kept::load("mailbox", saved)? })
+    }
+
+    /// What has come from `peer`: messages with their numbers, and the number of the last one of ours that it has. Whether any of
+    /// it was new.
+    pub fn deliver_inbound(
+        &mut self,
+        peer: &str,
+        messages: &[(u64, String)],
+        ack: u64,
+        outlet: &mut dyn Outlet,
+    ) -> Result<bool, String> {
+        let Some(handler) = self.kept.state.handler.clone() else {
+            return Err("deliverInboundMessages before registerInboundHandler".into());
+        };
+        if ack > MAX_SAFE_INTEGER || messages.iter().any(|(number, _)| *number > MAX_SAFE_INTEGER) {
+            return Err("error in inboundCallback: not a safe integer".into());
+        }
+        let known = self.kept.state.peers.get(peer);
+        let mut delivered = known.map_or(0, |known| known.delivered);
+        let mut new = Vec::new();
+        for (number, message) in messages {
+            if *number > delivered {
+                delivered = *number;
+                new.push(Value::Array(vec![Value::Number(*number as f64), Value::String(message.clone())]));
+            }
+        }
+        let acknowledges = ack > known.map_or(0, |known| known.acknowledged);
+        if new.is_empty() && !acknowledges {
+            return Ok(false);
+        }
+        let known = self.peer(peer)?;
+        known.delivered = delivered;
+        known.acknowledged = known.acknowledged.max(ack);
+        if !new.is_empty() {
+            handler.send(outlet, "deliverInboundMessages", vec![Value::String(peer.into()), Value::Array(new)]);
+        }
+        if acknowledges {
+            handler.send(outlet, "deliverInboundAck", vec![Value::String(peer.into()), Value::Number(ack as f64)]);
+        }
+        Ok(true)
+    }
+
+    /// What lies here for each peer.
+    pub fn peers(&self) -> &BTreeMap<String, Peer> {
+        &self.kept.state.peers
+    }
+
+    /// The same as JSON: `{peer: {outbox: [[number, message], ...], inboundAck: number}}`.
+    pub fn export(&self) -> String {
+        #[derive(Serialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Exported<'a> {
+            outbox: Vec<(u64, &'a str)>,
+            inbound_ack: u64,
+        }
+        let peers = self.kept.state.peers.iter().map(|(name, peer)| {
+            let outbox = peer.outbox.iter().map(|(number, message)| (*number, message.as_str())).collect();
+            (name.as_str(), Exported { outbox, inbound_ack: peer.inbound_ack })
+        });
+        serde_json::to_string(&peers.collect::<BTreeMap<_, _>>()).expect("a map with string keys, strings and numbers")
+    }
+
+    fn peer(&mut self, name: &str) -> Result<&mut Peer, String> {
+        let peers = &mut self.kept.change().peers;
+        if !peers.contains_key(name) && peers.len() >= MAX_PEERS {
+            return Err(format!("there are {MAX_PEERS} peers already"));
+        }
+        Ok(peers.entry(name.to_owned()).or_default())
+    }
+
+    fn add(&mut self, args: &mut Arguments) -> Result<(), String> {
+        let (name, number, message) = (args.text()?, args.nat()?, args.text()?);
+        let outbox = &mut self.peer(&name)?.outbox;
+        if outbox.len() >= MAX_OUTBOX_MESSAGES && !outbox.contains_key(&number) {
+            return Err(format!("{MAX_OUTBOX_MESSAGES} messages wait for '{name}' already"));
+        }
+        outbox.insert(number, message);
+        Ok(())
+    }
+
+    fn remove(&mut self, args: &mut Arguments) -> Result<(), String> {
+        let (name, number) = (args.text()?, args.nat()?);
+        self.peer(&name)?.outbox.remove(&number);
+        Ok(())
+    }
+
+    fn ack_inbound(&mut self, args: &mut Arguments) -> Result<(), String> {
+        let (name, number) = (args.text()?, args.nat()?);
+        self.peer(&name)?.inbound_ack = number;
+        Ok(())
+    }
+}
+
+impl Device for Mailbox {
+    fn name(&self) -> &str {
+        "mailbox"
+    }
+
+    fn call(&mut self, _: &mut dyn Outlet, target: &str, method: &str, args: &CapData) -> Result<CapData, String> {
+        insist_root(target)?;
+        let mut args = Arguments::read(args)?;
+        let failed = |error: String| format!("error in {method}: {error}");
+        match method {
+            "registerInboundHandler" => {
+                let handler = args.handler()?;
+                if self.kept.state.handler.is_some() {
+                    return Err("already registered".into());
+                }
+                self.kept.change().handler = Some(handler);
+            }
+            "add" => self.add(&mut args).map_err(failed)?,
+            "remove" => self.remove(&mut args).map_err(failed)?,
+            "ackInbound" => self.ack_inbound(&mut args).map_err(failed)?,
+            _ => return Err(no_method(method, &METHODS)),
+        }
+        args.done()
+    }
+
+    kept_state!();
+}

@@ -1,0 +1,153 @@
+//! What comes to the kernel from elsewhere than its vats: calls, ticks, mail, devices; and the vats' stores.
+
+use super::Core;
+use super::devices::{self, Admin, AdminAnswer, Outlet};
+use super::install::{HTTP, smallcaps_body};
+use super::kernel::{CapData, Illegal, KRef, Kernel, Message, Party, STORE, VatData, Watch};
+use super::work::Work;
+use crate::Fault;
+use crate::input::Call;
+use sandbox::Failure;
+use serde_json::json;
+use std::ops::Bound;
+
+/// The kernel, as a device sees it.
+struct Door<'a> {
+    kernel: &'a mut Kernel,
+    device: Party,
+}
+
+impl Outlet for Door<'_> {
+    fn send(&mut self, target: &str, method: &str, args: devices::CapData) {
+        let Some(target) = self.kernel.tables().clist(self.device).and_then(|clist| clist.kref(target)) else { return };
+        let slots: Vec<&str> = args.slots.iter().map(String::as_str).collect();
+        let Ok(data) = self.kernel.given(self.device, &args.body, &slots) else { return };
+        let message = match data.body.strip_prefix('#') {
+            // In today's form the method is part of the body.
+            Some(args) => {
+                let body = format!("#[{},{args}]", json!(method));
+                Message { method: None, args: CapData { body, slots: data.slots }, result: None }
+            }
+            None => Message { method: Some(method.to_owned()), args: data, result: None },
+        };
+        self.kernel.send(target, message);
+    }
+
+    fn admin(&mut self, _ask: Admin) -> Result<AdminAnswer, String> {
+        Err("vats cannot be made yet".into())
+    }
+}
+
+impl Core {
+    /// A call from outside: `vats.http` passes it on to what was registered there.
+    pub(super) fn call(&mut self, call: &Call) -> Result<(), Failure> {
+        let root = self.vat_named(HTTP).map(|http| self.kernel.exported(Party::Vat(http), "o+0"));
+        let Some(root) = root else {
+            let message = "These vats take no calls: there is no vat 'http'".to_owned();
+            return Err(Failure { name: "Error".into(), message, stack: String::new() });
+        };
+        let result = self.kernel.watch(Watch::Call(self.number));
+        let caller = json!({ "id": call.caller.id() });
+        let body = smallcaps_body(&json!(["call", [call.method, call.args, caller]]));
+        self.kernel.send(root, Message { method: None, args: CapData { body, slots: Vec::new() }, result: Some(result) });
+        Ok(())
+    }
+
+    /// The timer hears what time it is.
+    pub(super) fn time(&mut self, time_ms: u64) {
+        // Nothing is due that says so; that time stands still is no error here.
+        let _ = self.input(&Work::Tick, time_ms);
+    }
+
+    /// Something for a device.
+    pub(super) fn input(&mut self, work: &Work, time_ms: u64) -> Result<(), String> {
+        let name = match work {
+            Work::Tick => "timer",
+            Work::Mail { .. } => "mailbox",
+            Work::Command(_) => "command",
+            Work::Install(_) | Work::Run(_) => return Ok(()),
+        };
+        let Core { kernel, devices, .. } = self;
+        let id = devices.id(name).ok_or_else(|| format!("There is no device '{name}'"))?;
+        let mut door = Door { kernel, device: Party::Device(id) };
+        devices.input(id, work, time_ms, &mut door)
+    }
+
+    /// A vat calls a device, which answers at once.
+    pub(super) fn call_device(
+        &mut self,
+        vat: u64,
+        target: &str,
+        method: &str,
+        args: VatData,
+    ) -> Result<Result<VatData, String>, Illegal> {
+        let Core { kernel, devices, .. } = self;
+        let known = kernel.tables().clist(Party::Vat(vat)).and_then(|clist| clist.kref(target));
+        let Some(node @ KRef::Device(_)) = known else {
+            return Err(Illegal(format!("{target} is no device that v{vat} knows")));
+        };
+        let slots: Vec<&str> = args.slots.iter().map(String::as_str).collect();
+        let data = kernel.said(vat, &args.body, &slots)?;
+        if data.slots.iter().any(|slot| matches!(slot, KRef::Promise(_))) {
+            return Ok(Err("D() arguments cannot include a Promise".into()));
+        }
+        let owner = devices.ids().find_map(|id| {
+            let entry = kernel.tables().clist(Party::Device(id))?.entry(node)?;
+            entry.vref.starts_with("d+").then(|| (id, entry.vref.clone()))
+        });
+        let Some((id, target)) = owner else { return Ok(Err("The device is gone".into())) };
+        let party = Party::Device(id);
+        let VatData { body, slots } = kernel.give(party, &data);
+        let args = devices::CapData { body, slots };
+        let mut door = Door { kernel: &mut *kernel, device: party };
+        let answer = match devices.call(id, &mut door, &target, method, &args) {
+            Ok(answer) => answer,
+            Err(message) => return Ok(Err(message)),
+        };
+        let slots: Vec<&str> = answer.slots.iter().map(String::as_str).collect();
+        match kernel.given(party, &answer.body, &slots) {
+            Ok(data) => Ok(Ok(kernel.give(Party::Vat(vat), &data))),
+            Err(Illegal(message)) => Ok(Err(message)),
+        }
+    }
+
+    /// A row of a vat's store.
+    pub(super) fn store_get(&self, vat: u64, key: &str) -> Result<Option<String>, Fault> {
+        if let Some(row) = self.kernel.tables().stored(vat, key) {
+            return Ok(row.clone());
+        }
+        let row = self.records.state().get(STORE, format!("v{vat}.{key}").as_bytes())?;
+        Ok(row.map(|row| String::from_utf8_lossy(row.value()).into_owned()))
+    }
+
+    /// The next key of a vat's store.
+    pub(super) fn store_next(&self, vat: u64, prior: &str) -> Result<Option<String>, Fault> {
+        let tables = self.kernel.tables();
+        let newer = tables.stored_after(vat, prior).find(|(_, value)| value.is_some()).map(|(key, _)| key.to_owned());
+        let prefix = format!("v{vat}.");
+        let (from, to) = (format!("{prefix}{prior}"), format!("v{vat}/"));
+        let mut older = None;
+        for key in self.records.state().keys(STORE, Bound::Excluded(from.as_bytes()), Bound::Excluded(to.as_bytes()))? {
+            let key = String::from_utf8_lossy(&key?[prefix.len()..]).into_owned();
+            if !matches!(tables.stored(vat, &key), Some(None)) {
+                older = Some(key);
+                break;
+            }
+        }
+        Ok(match (newer, older) {
+            (Some(newer), Some(older)) => Some(newer.min(older)),
+            (newer, older) => newer.or(older),
+        })
+    }
+
+    /// All keys of a vat's store.
+    pub(super) fn store_keys(&self, vat: u64) -> Result<Vec<String>, Fault> {
+        let mut keys = Vec::new();
+        let mut at = String::new();
+        while let Some(key) = self.store_next(vat, &at)? {
+            at.clone_from(&key);
+            keys.push(key);
+        }
+        Ok(keys)
+    }
+}

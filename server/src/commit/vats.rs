@@ -1,0 +1,108 @@
+//! What the executor does for vats: calls that settle later, cranks while nothing else is to do, the timer, and mail.
+
+use super::committer::{Awaiting, Finished};
+use super::executor::{Executor, Pending};
+use crate::admit;
+use crate::node::{self, StartError};
+use machine::script::Exports;
+use machine::vats::kernel::Watch;
+use machine::vats::{Vats, Work, CRANKS_PER_INPUT};
+use machine::{Input, maps};
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
+
+/// What can be called from outside.
+pub(super) fn exports(vats: &Vats) -> Exports {
+    Exports { methods: vats.devices().methods(), ..Exports::default() }
+}
+
+impl Executor<'_> {
+    /// When there is something to do though nothing comes: cranks wait, or the timer is due.
+    pub(super) fn wakes(&self) -> Option<Instant> {
+        let vats = self.machine.as_vats()?;
+        if !vats.is_idle() {
+            return Some(Instant::now());
+        }
+        let due_ms = vats.devices().next_wakeup()?;
+        Some(Instant::now() + Duration::from_millis(due_ms.saturating_sub(admit::now_ms())))
+    }
+
+    /// Nothing has come.
+    pub(super) fn wake(&mut self) -> Result<(), StartError> {
+        let Some(vats) = self.machine.as_vats() else { return Ok(()) };
+        if !vats.is_idle() {
+            return self.vats(Work::Run(CRANKS_PER_INPUT));
+        }
+        if vats.devices().next_wakeup().is_some_and(|due_ms| due_ms <= admit::now_ms()) {
+            return self.vats(Work::Tick);
+        }
+        Ok(())
+    }
+
+    /// Runs work of vats.
+    pub(super) fn vats(&mut self, work: Work) -> Result<(), StartError> {
+        let time_ms = self.admission.time_ms();
+        let began = Instant::now();
+        self.run_vats(&Input::Vats { work, time_ms }, None)?;
+        self.shared.metrics.execute_us.fetch_add(began.elapsed().as_micros() as u64, Relaxed);
+        Ok(())
+    }
+
+    /// A call. What comes of it may be known in a later transaction only.
+    pub(super) fn vat_call(&mut self, input: &Input, pending: Pending) -> Result<(), StartError> {
+        self.run_vats(input, Some(pending))
+    }
+
+    fn run_vats(&mut self, input: &Input, pending: Option<Pending>) -> Result<(), StartError> {
+        let number = self.machine.entries();
+        let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
+        let sealed = node::seal(self.sealer, &writes)?;
+        *self.last = sealed.txid;
+        self.chunk_bytes += sealed.raw.len() as u64;
+        let mut settled = Vec::new();
+        match (pending, &outcome.result) {
+            (Some(pending), Err(failure)) => settled.push((pending, Err(failure.clone()))),
+            (Some(pending), Ok(_)) => {
+                self.pending.insert(number, pending);
+            }
+            (None, _) => {}
+        }
+        let vats = self.machine.as_vats_mut().expect("these are vats");
+        for reply in vats.take_replies() {
+            match reply.watch {
+                Watch::Call(number) => settled.extend(self.pending.remove(&number).map(|pending| (pending, reply.result))),
+                Watch::Bootstrap => {
+                    if let Err(failure) = reply.result {
+                        tracing::error!("bootstrap failed: {}: {}", failure.name, failure.message);
+                    }
+                }
+            }
+        }
+        let mail = vats.take_mail().and_then(|mail| {
+            let outbox = self.shared.outbox.lock().expect("nobody panics with it").clone()?;
+            Some((outbox, Arc::new(mail)))
+        });
+        let methods = exports(vats);
+        let mut shown = self.shared.exports.lock().expect("nobody panics with it");
+        if **shown != methods {
+            *shown = Arc::new(methods);
+        }
+        drop(shown);
+        let metrics = &self.shared.metrics;
+        let mut replies = Vec::new();
+        for (Pending { reply, receipt }, result) in settled {
+            metrics.waiting.fetch_sub(1, Relaxed);
+            let counter = if result.is_ok() { &metrics.calls_ok } else { &metrics.calls_failed };
+            counter.fetch_add(1, Relaxed);
+            if receipt {
+                let record = writes.get(maps::GLASSBOX, maps::CALL_KEY).unwrap_or_default();
+                let record = String::from_utf8_lossy(record).into_owned();
+                self.awaiting.push(Awaiting { leaf: sealed.leaf.clone(), record, reply, result });
+            } else {
+                replies.push((reply, result));
+            }
+        }
+        self.send(Finished::Vats { raw: sealed.raw, txid: sealed.txid, replies, mail })
+    }
+}
