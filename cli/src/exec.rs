@@ -98,9 +98,7 @@ pub fn run(args: Args) -> Result<(), Failed> {
         checkpoint_every: args.checkpoint_every,
     };
     let callers = Callers { debug: args.debug, require_auth: args.require_auth };
-    runtime()?.block_on(async {
-        Serving::start(args.listen, options, callers, console(args.debug)).await?.to_the_end().await
-    })
+    runtime()?.block_on(async { Serving::start(args.listen, options, callers, console(args.debug)).await?.to_the_end().await })
 }
 
 /// What a server runs in: its log goes to stderr.

@@ -49,6 +49,7 @@ const SETUP: &str = r#"
             grow(n) { held.push(new Uint8Array(n * 1024).fill(n)); say(held.length); },
             sum() { let sum = 0; for (const bytes of held) for (let i = 0; i < bytes.length; i += 4096) sum += bytes[i]; say(sum); },
             cycle(n) { for (let i = 0; i < n; i++) { const a = {}; a.a = { a }; } },
+            churn(n) { for (let i = 0; i < n; i++) { const a = { bytes: new Uint8Array(10_000) }; a.a = a; } },
             global(value) { const before = globalThis.mark; globalThis.mark = value; say(before); },
             later(n) { Promise.resolve(n).then((n) => say(n + 1)).then(() => say('later')); },
             reject() { Promise.reject(new TypeError('nobody')); Promise.reject(1).catch(() => {}); },
@@ -190,6 +191,21 @@ fn a_vat_grows_beyond_the_base() {
         let mut copy = again(&realm);
         done(&mut copy, "sum", "[]");
         assert_eq!(said(&mut copy), expected);
+    });
+}
+
+#[test]
+fn cycles_of_a_vat_are_collected() {
+    with_stack(|| {
+        let mut realm = vat();
+        for _ in 0..3 {
+            done(&mut realm, "churn", "[3000]");
+            assert!(realm.heap_bytes() < LIMITS.heap_bytes as usize, "{} bytes", realm.heap_bytes());
+        }
+        let mut copy = again(&realm);
+        done(&mut realm, "churn", "[3000]");
+        done(&mut copy, "churn", "[3000]");
+        assert_eq!(copy.heap_digest(), realm.heap_digest());
     });
 }
 

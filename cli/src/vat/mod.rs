@@ -17,7 +17,6 @@ mod trace;
 
 use crate::Failed;
 use load::Loaded;
-use machine::vats::kernel::Party;
 use machine::vats::{BUILTIN, Install};
 use machine::{Console, Settings};
 use server::node::{App, Node, Options};
@@ -106,6 +105,9 @@ const TODAY_DEVICES: [&str; 3] = ["vatAdmin", "mailbox", "timer"];
 
 /// Vats of ours that are nothing without the device of the same name.
 const NEEDS_ITS_DEVICE: [&str; 3] = ["http", "timer", "vatAdmin"];
+
+/// The number of the loopbox; the others follow.
+const FIRST_DEVICE: usize = 7;
 
 /// What begins in a new directory, or in memory.
 struct Prepared {
@@ -258,19 +260,15 @@ impl Vats {
             return;
         }
         println!("=> queueing bootstrap()");
-        let (mut vats, mut devices) = (Vec::new(), Vec::new());
-        for (party, member) in session.machine().as_vats().into_iter().flat_map(|vats| vats.kernel().tables().members()) {
-            match party {
-                Party::Vat(_) => vats.push((member.name.clone(), party)),
-                Party::Device(_) => devices.push((member.name.clone(), party)),
-            }
-        }
-        vats.sort_by(|(a, _), (b, _)| a.cmp(b));
-        for (name, vat) in vats {
+        let Some(vats) = session.machine().as_vats() else { return };
+        let mut named: Vec<_> = vats.dump().vat_tables.into_iter().map(|vat| (vat.name, vat.vat_id)).collect();
+        named.sort();
+        for (name, vat) in named {
             println!("adding vref {name} [{vat}]");
         }
-        for (name, device) in devices {
-            println!("adding dref {name} [{device}]");
+        let added = vats.installed().map(|install| install.devices.as_slice()).unwrap_or_default();
+        for (n, name) in std::iter::once("loopbox").chain(added.iter().map(String::as_str)).enumerate() {
+            println!("adding dref {name} [d{}]", FIRST_DEVICE + n);
         }
     }
 }

@@ -70,9 +70,7 @@ fn promise(promise: &PromiseDump) -> Value {
 fn item(item: &ItemDump) -> Value {
     let of_vat = |kind: &str, vat: &str| Record(vec![("type", text(kind)), ("vatID", text(vat))]);
     match item {
-        ItemDump::Send { target, msg } => {
-            Record(vec![("type", text("send")), ("target", text(target)), ("msg", message(msg))])
-        }
+        ItemDump::Send { target, msg } => Record(vec![("type", text("send")), ("target", text(target)), ("msg", message(msg))]),
         ItemDump::Notify { vat_id, kpid } => {
             Record(vec![("type", text("notify")), ("vatID", text(vat_id)), ("kpid", text(kpid))])
         }
@@ -294,10 +292,7 @@ Run Queue:
                     ..unresolved("kp41")
                 },
             ],
-            run_queue: vec![
-                ItemDump::Start { vat_id: "v1".into() },
-                ItemDump::Send { target: "ko20".into(), msg: today },
-            ],
+            run_queue: vec![ItemDump::Start { vat_id: "v1".into() }, ItemDump::Send { target: "ko20".into(), msg: today }],
             ..empty()
         };
         assert_eq!(

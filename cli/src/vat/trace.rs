@@ -23,7 +23,7 @@ use crate::{Failed, with_stack};
 use graph::Graph;
 use machine::past::Transactions;
 use machine::state::State;
-use machine::vats::{Event, kernel::Party};
+use machine::vats::Event;
 use machine::{Console, Machine};
 use sandbox::{Level, Sandbox};
 use std::collections::BTreeMap;
@@ -104,18 +104,16 @@ fn replayed(vats: &Vats, dir: &Path) -> Result<Traced, Failed> {
             return Err(Failed::unable(format!("{} holds no vats", dir.display())));
         }
     }
-    Ok((events(&mut machine), names(&mut machine), done))
+    Ok((events(&mut machine), names(&machine), done))
 }
 
 fn events(machine: &mut Machine) -> Vec<Event> {
     machine.as_vats_mut().map(|vats| vats.take_events()).unwrap_or_default()
 }
 
-fn names(machine: &mut Machine) -> Names {
-    let vats = machine.as_vats();
-    let members = vats.into_iter().flat_map(|vats| vats.kernel().tables().members());
-    let named = members.filter(|(party, _)| matches!(party, Party::Vat(_)));
-    named.map(|(party, member)| (party.to_string(), member.name.clone())).collect()
+fn names(machine: &Machine) -> Names {
+    let tables = machine.as_vats().map(|vats| vats.dump().vat_tables).unwrap_or_default();
+    tables.into_iter().map(|vat| (vat.vat_id, vat.name)).collect()
 }
 
 /// The vats' own lines stand beside the trace, not in it.

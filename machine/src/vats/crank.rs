@@ -1,11 +1,16 @@
 //! Cranks: one delivery each, until the vat has nothing left to do.
 
 use super::host::Ran;
-use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, VatData, Watch};
+use super::install::smallcaps_body;
+use super::admin::tell_end;
+use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, Upgrade, VatData, Watch};
 use super::{Core, Event, Reply, VatRealm, Vats};
 use crate::{Fault, outcome};
 use sandbox::{Failure, Outcome};
+use serde_json::json;
 use std::fmt::Write as _;
+
+const METER_UNDERFLOW: &str = "meter underflow, vat terminated";
 
 /// What a crank came to.
 pub(super) enum Cranked {
@@ -14,7 +19,7 @@ pub(super) enum Cranked {
     /// It was done.
     Done,
     /// The vat was terminated.
-    Terminated(u64, Failure),
+    Terminated(Failure),
 }
 
 /// Why a vat ends.
@@ -39,16 +44,15 @@ impl Vats {
     /// Runs the next crank.
     pub(super) fn crank(&mut self) -> Result<Cranked, Fault> {
         let core = self.core_mut();
-        core.kernel.begin();
-        core.devices.begin();
+        core.begin_crank();
         let (vat, delivery) = match core.kernel.next() {
             Next::Idle => return Ok(Cranked::Idle),
             Next::Done => {
                 core.end_crank();
                 return Ok(Cranked::Done);
             }
-            Next::Upgrade(..) => {
-                core.end_crank();
+            Next::Upgrade(vat, upgrade) => {
+                self.upgrade(vat, &upgrade)?;
                 return Ok(Cranked::Done);
             }
             Next::Deliver(vat, delivery) => (vat, delivery),
@@ -59,54 +63,128 @@ impl Vats {
             _ => self.realms.take(vat, self.core.as_ref().expect("not lent"))?,
         };
         let Some(mut realm) = realm else { return Err(Fault::Checkpoint(format!("v{vat} has no heap"))) };
-        let (outcome, ran) = self.deliver(vat, &mut realm, &delivery)?;
+        let end = self.deliver(vat, &mut realm, &delivery)?;
+        let core = self.core_mut();
+        let Some(end) = end else {
+            core.kernel.delivered(vat, delivery == Delivery::BringOutYourDead);
+            if let Delivery::Start(_) = delivery
+                && core.is_dynamic(vat)
+            {
+                core.tell_start(vat);
+            }
+            core.end_crank();
+            self.realms.keep(vat, realm)?;
+            self.drop_ended();
+            return Ok(Cranked::Done);
+        };
+        let (failure, rejects, why) = match end {
+            End::Undone(failure) => {
+                // The message waits again, and finds the vat gone.
+                core.abandon_crank();
+                let why = CapData::error(Dialect::Today, &failure.name, &failure.message);
+                (failure, true, why)
+            }
+            End::Left(data) => {
+                let (name, message) = data.failure();
+                (failure(&name, &message), false, data)
+            }
+        };
+        core.terminate(vat, &failure, rejects, why)?;
+        core.end_crank();
+        self.realms.drop_vat(vat);
+        self.drop_ended();
+        Ok(Cranked::Terminated(failure))
+    }
+
+    /// Vats that another has ended in this crank.
+    fn drop_ended(&mut self) {
+        for vat in std::mem::take(&mut self.core_mut().ended) {
+            self.realms.drop_vat(vat);
+        }
+    }
+
+    /// A vat begins anew: it lets go of what it does not keep, in a copy of its realm; then a fresh one takes over what it has kept in
+    /// its store. If that does not come up, nothing has happened but that whoever wanted it hears so.
+    fn upgrade(&mut self, vat: u64, upgrade: &Upgrade) -> Result<(), Fault> {
+        let Upgrade { id, module, parameters, message } = upgrade;
+        let party = Party::Vat(vat);
+        let Some(member) = self.core().kernel.tables().member(party).cloned() else {
+            let core = self.core_mut();
+            core.tell_upgrade(*id, Err("vat is not running"));
+            core.end_crank();
+            return Ok(());
+        };
+        let core = self.core.as_ref().expect("not lent");
+        let Some(old) = self.realms.take(vat, core)? else { return Err(Fault::Checkpoint(format!("v{vat} has no heap"))) };
+        let mut copy = self.realms.copy(vat, &old)?;
+        self.realms.put(vat, old)?;
+        let incarnation = member.incarnation + 1;
+        let disconnection = disconnection(member.dialect, message, member.incarnation);
+        let stop = Delivery::Stop(VatData { body: disconnection.body.clone(), slots: Vec::new() });
+        self.core_mut().note(vat, &stop);
+        let mut end = self.deliver(vat, &mut copy, &stop)?;
+        let mut realm = self.realms.fresh(vat)?;
+        if end.is_none() {
+            let core = self.core_mut();
+            core.kernel.disconnect(vat, &disconnection);
+            if let Some(member) = core.kernel.tables_mut().member_mut(party) {
+                (member.incarnation, member.module) = (incarnation, module.clone());
+            }
+            let start = Delivery::Start(core.kernel.give(party, parameters));
+            core.note(vat, &start);
+            end = self.deliver(vat, &mut realm, &start)?;
+        }
+        match end {
+            None => {
+                let core = self.core_mut();
+                core.kernel.delivered(vat, true);
+                core.tell_upgrade(*id, Ok(incarnation));
+                core.end_crank();
+                self.realms.keep(vat, realm)
+            }
+            Some(end) => {
+                let text = match end {
+                    End::Undone(failure) => format!("vat-upgrade failure: {}: {}", failure.name, failure.message),
+                    End::Left(_) => "vat-upgrade failure: the vat has left".to_owned(),
+                };
+                let core = self.core_mut();
+                core.abandon_crank();
+                // The wish itself is gone.
+                core.kernel.tables_mut().pop();
+                core.kernel.let_go(parameters);
+                core.tell_upgrade(*id, Err(&text));
+                core.end_crank();
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes a delivery, and says why the vat ends by it, if it does.
+    fn deliver(&mut self, vat: u64, realm: &mut VatRealm, delivery: &Delivery) -> Result<Option<End>, Fault> {
+        let (outcome, ran) = self.run_realm(vat, realm, delivery)?;
         self.core = Some(ran.core);
         let core = self.core.as_mut().expect("just put");
-        let end = match (ran.illegal, outcome, ran.exit) {
+        Ok(match (ran.illegal, outcome, ran.exit) {
             (Some(illegal), ..) => Some(End::Undone(failure("IllegalSyscallError", &illegal.0))),
             (None, Outcome::Failure(error) | Outcome::Refused(error), _) => Some(End::Undone(error)),
             (None, _, Some((true, data))) => {
                 let (name, message) = data.failure();
                 Some(End::Undone(failure(&name, &message)))
             }
+            (None, ..) if !core.pay(vat, realm.instructions()) => {
+                Some(End::Undone(failure("Error", METER_UNDERFLOW)))
+            }
             (None, _, Some((false, data))) => Some(End::Left(data)),
             (None, outcome, None) => {
-                if let (Delivery::Start(_), Outcome::Value(reply)) = (&delivery, outcome) {
+                if let (Delivery::Start(_), Outcome::Value(reply)) = (delivery, outcome) {
                     core.started(vat, &reply);
                 }
                 None
             }
-        };
-        match end {
-            None => {
-                core.kernel.delivered(vat, delivery == Delivery::BringOutYourDead);
-                core.end_crank();
-                self.realms.keep(vat, realm)?;
-                Ok(Cranked::Done)
-            }
-            Some(end) => {
-                let failure = match end {
-                    End::Undone(failure) => {
-                        // The message waits again, and finds the vat gone.
-                        core.kernel.abandon();
-                        core.devices.abandon();
-                        core.kernel.begin();
-                        failure
-                    }
-                    End::Left(data) => {
-                        let (name, message) = data.failure();
-                        self::failure(&name, &message)
-                    }
-                };
-                core.terminate(vat, &failure)?;
-                core.end_crank();
-                self.realms.drop_vat(vat);
-                Ok(Cranked::Terminated(vat, failure))
-            }
-        }
+        })
     }
 
-    fn deliver(&mut self, vat: u64, realm: &mut VatRealm, delivery: &Delivery) -> Result<(Outcome, Ran), Fault> {
+    fn run_realm(&mut self, vat: u64, realm: &mut VatRealm, delivery: &Delivery) -> Result<(Outcome, Ran), Fault> {
         let core = self.core.take().expect("lent while a vat runs only");
         let start = match delivery {
             Delivery::Start(_) => core.options(vat),
@@ -150,6 +228,7 @@ fn fields<T>(delivery: &Delivery, start: &str, with: impl FnOnce(&str, &[&str]) 
         }
         Delivery::Gc(kind, vrefs) => with(gc_name(*kind), &vrefs.iter().map(String::as_str).collect::<Vec<_>>()),
         Delivery::BringOutYourDead => with("bringOutYourDead", &[]),
+        Delivery::Stop(data) => with("stopVat", &[&data.body, &data.slots.join(",")]),
         Delivery::Start(parameters) => with("startVat", &[start, &parameters.body, &parameters.slots.join(",")]),
     }
 }
@@ -179,7 +258,31 @@ struct Options<'a> {
     upgrade: bool,
 }
 
+/// What others hear of promises that a vat had to decide before it began anew.
+fn disconnection(dialect: Dialect, message: &str, incarnation: u64) -> CapData {
+    let value = json!({ "incarnationNumber": incarnation, "name": "vatUpgraded", "upgradeMessage": message });
+    let body = match dialect {
+        Dialect::Today => smallcaps_body(&value),
+        Dialect::Old => value.to_string(),
+    };
+    CapData { body, slots: Vec::new() }
+}
+
 impl Core {
+    fn begin_crank(&mut self) {
+        self.kernel.begin();
+        self.devices.begin();
+        self.ended.clear();
+    }
+
+    /// What a crank did is undone; what follows from that belongs to it, too.
+    fn abandon_crank(&mut self) {
+        self.kernel.abandon();
+        self.devices.abandon();
+        self.ended.clear();
+        self.kernel.begin();
+    }
+
     fn end_crank(&mut self) {
         self.kernel.finish();
         let settled = self.kernel.take_settled();
@@ -206,19 +309,31 @@ impl Core {
     }
 
     /// A vat ends: what it had to decide is rejected, its store is emptied.
-    fn terminate(&mut self, vat: u64, failure: &Failure) -> Result<(), Fault> {
+    fn terminate(&mut self, vat: u64, failure: &Failure, rejects: bool, why: CapData) -> Result<(), Fault> {
         if let Some(events) = &mut self.events {
             let crank = self.kernel.tables().counters().cranks;
             let why = format!("{}: {}", failure.name, failure.message);
             events.push(Event::Terminated { crank, vat: format!("v{vat}"), why });
         }
         let member = self.kernel.tables().member(Party::Vat(vat));
-        let (dialect, name) = member.map_or((Dialect::Today, String::new()), |member| (member.dialect, member.name.clone()));
+        let (dialect, name, dynamic, critical) = member.map_or((Dialect::Today, String::new(), false, false), |member| {
+            (member.dialect, member.name.clone(), member.dynamic, member.critical)
+        });
+        if failure.message == METER_UNDERFLOW {
+            self.drain(vat);
+        }
         let line = format!("vat {name} (v{vat}) terminated: {}: {}", failure.name, failure.message);
         (self.console)(self.number, sandbox::Level::Error, &line);
         self.kernel.terminate(vat, &CapData::error(dialect, "Error", "vat terminated"));
         for key in self.store_keys(vat)? {
             self.kernel.tables_mut().store(vat, &key, None);
+        }
+        if dynamic {
+            tell_end(&mut self.kernel, vat, rejects, why);
+        }
+        if critical {
+            (self.console)(self.number, sandbox::Level::Error, &format!("the kernel stops: {name} (v{vat}) was critical"));
+            self.kernel.tables_mut().counters_mut().panic = Some(vat);
         }
         Ok(())
     }
@@ -248,6 +363,10 @@ impl Core {
                 let _ = write!(line, "{}\t{}", gc_name(*kind), vrefs.join(","));
             }
             Delivery::BringOutYourDead => line.push_str("bringOutYourDead"),
+            Delivery::Stop(disconnection) => {
+                line.push_str("stopVat");
+                data(line, disconnection);
+            }
             Delivery::Start(parameters) => {
                 line.push_str("startVat");
                 data(line, parameters);
@@ -289,6 +408,7 @@ impl Core {
             Delivery::Gc(kind, vrefs) => Event::Other { crank, vat: name, what: format!("{} {}", gc_name(*kind), vrefs.join(",")) },
             Delivery::BringOutYourDead => Event::Other { crank, vat: name, what: "bringOutYourDead".into() },
             Delivery::Start(_) => Event::Other { crank, vat: name, what: "startVat".into() },
+            Delivery::Stop(_) => Event::Other { crank, vat: name, what: "stopVat".into() },
         };
         if let Some(events) = &mut self.events {
             events.push(event);

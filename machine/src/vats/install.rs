@@ -3,7 +3,7 @@
 use super::crank::{Cranked, failure};
 use super::devices::Devices;
 use super::kernel::{CapData, Dialect, KRef, Kernel, Message, Party, Watch};
-use super::source::Source;
+use super::source::{Source, candidates};
 use super::wavy;
 use super::work::Install;
 use super::{Core, Vats};
@@ -34,6 +34,8 @@ const LOOPBOX: &str = "loopbox";
 #[derive(Default)]
 pub(crate) struct Modules {
     sources: BTreeMap<String, String>,
+    /// What vats can be made of: name and path.
+    bundles: BTreeMap<String, String>,
 }
 
 impl Modules {
@@ -47,12 +49,17 @@ impl Modules {
         for (_, path, text) in BUILTIN {
             sources.insert(path.to_owned(), text.to_owned());
         }
-        Ok(Modules { sources })
+        Ok(Modules { sources, bundles: source.bundles.clone() })
+    }
+
+    /// The module that vats of this name can be made of.
+    pub fn bundle(&self, name: &str) -> Option<&str> {
+        self.bundles.get(name).map(String::as_str)
     }
 
     /// The source of one.
     pub fn get(&self, path: &str) -> Option<&str> {
-        if let Some(source) = self.sources.get(path) {
+        if let Some(source) = candidates(path).iter().find_map(|path| self.sources.get(path)) {
             return Some(source);
         }
         let name = path.trim_start_matches('/').strip_prefix(OLD_BUILTIN)?.trim_end_matches(".js").trim_end_matches("/index");
@@ -69,6 +76,11 @@ fn smallcaps(value: &Value) -> Value {
         Value::Object(fields) => Value::Object(fields.iter().map(|(key, value)| (key.clone(), smallcaps(value))).collect()),
         other => other.clone(),
     }
+}
+
+/// A string as smallcaps.
+pub(super) fn smallcaps_text(text: &str) -> Value {
+    smallcaps(&Value::String(text.to_owned()))
 }
 
 pub(super) fn smallcaps_body(value: &Value) -> String {
@@ -122,7 +134,7 @@ impl Vats {
             match self.crank()? {
                 Cranked::Done => {}
                 Cranked::Idle => return Ok(Ok(n as u64)),
-                Cranked::Terminated(_, error) => {
+                Cranked::Terminated(error) => {
                     let message = format!("vat {name}: {}", error.message);
                     return Ok(Err(Failure { message, ..error }));
                 }

@@ -1,9 +1,10 @@
 //! What comes to the kernel from elsewhere than its vats: calls, ticks, mail, devices; and the vats' stores.
 
 use super::Core;
+use super::admin::Desk;
 use super::devices::{self, Admin, AdminAnswer, Outlet};
-use super::install::{HTTP, smallcaps_body};
-use super::kernel::{CapData, Illegal, KRef, Kernel, Message, Party, STORE, VatData, Watch};
+use super::install::{HTTP, smallcaps_body, smallcaps_text};
+use super::kernel::{CapData, Illegal, KRef, Message, Party, STORE, VatData, Watch};
 use super::work::Work;
 use crate::Fault;
 use crate::input::Call;
@@ -11,13 +12,7 @@ use sandbox::Failure;
 use serde_json::json;
 use std::ops::Bound;
 
-/// The kernel, as a device sees it.
-struct Door<'a> {
-    kernel: &'a mut Kernel,
-    device: Party,
-}
-
-impl Outlet for Door<'_> {
+impl Outlet for Desk<'_> {
     fn send(&mut self, target: &str, method: &str, args: devices::CapData) {
         let Some(target) = self.kernel.tables().clist(self.device).and_then(|clist| clist.kref(target)) else { return };
         let slots: Vec<&str> = args.slots.iter().map(String::as_str).collect();
@@ -25,7 +20,7 @@ impl Outlet for Door<'_> {
         let message = match data.body.strip_prefix('#') {
             // In today's form the method is part of the body.
             Some(args) => {
-                let body = format!("#[{},{args}]", json!(method));
+                let body = format!("#[{},{args}]", smallcaps_text(method));
                 Message { method: None, args: CapData { body, slots: data.slots }, result: None }
             }
             None => Message { method: Some(method.to_owned()), args: data, result: None },
@@ -33,8 +28,8 @@ impl Outlet for Door<'_> {
         self.kernel.send(target, message);
     }
 
-    fn admin(&mut self, _ask: Admin) -> Result<AdminAnswer, String> {
-        Err("vats cannot be made yet".into())
+    fn admin(&mut self, ask: Admin) -> Result<AdminAnswer, String> {
+        Desk::admin(self, ask)
     }
 }
 
@@ -67,10 +62,10 @@ impl Core {
             Work::Command(_) => "command",
             Work::Install(_) | Work::Run(_) => return Ok(()),
         };
-        let Core { kernel, devices, .. } = self;
+        let Core { kernel, devices, modules, ended, .. } = self;
         let id = devices.id(name).ok_or_else(|| format!("There is no device '{name}'"))?;
-        let mut door = Door { kernel, device: Party::Device(id) };
-        devices.input(id, work, time_ms, &mut door)
+        let mut desk = Desk { kernel, modules, device: Party::Device(id), ended, asks: None };
+        devices.input(id, work, time_ms, &mut desk)
     }
 
     /// A vat calls a device, which answers at once.
@@ -81,7 +76,7 @@ impl Core {
         method: &str,
         args: VatData,
     ) -> Result<Result<VatData, String>, Illegal> {
-        let Core { kernel, devices, .. } = self;
+        let Core { kernel, devices, modules, ended, .. } = self;
         let known = kernel.tables().clist(Party::Vat(vat)).and_then(|clist| clist.kref(target));
         let Some(node @ KRef::Device(_)) = known else {
             return Err(Illegal(format!("{target} is no device that v{vat} knows")));
@@ -99,8 +94,8 @@ impl Core {
         let party = Party::Device(id);
         let VatData { body, slots } = kernel.give(party, &data);
         let args = devices::CapData { body, slots };
-        let mut door = Door { kernel: &mut *kernel, device: party };
-        let answer = match devices.call(id, &mut door, &target, method, &args) {
+        let mut desk = Desk { kernel: &mut *kernel, modules, device: party, ended, asks: Some(vat) };
+        let answer = match devices.call(id, &mut desk, &target, method, &args) {
             Ok(answer) => answer,
             Err(message) => return Ok(Err(message)),
         };

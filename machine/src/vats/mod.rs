@@ -14,6 +14,7 @@
 //! - No result depends on where a transaction ends and the next one begins.
 //! - No vat in memory that is not at work: the others are the pages in which they differ from a fresh one.
 
+mod admin;
 mod crank;
 pub mod devices;
 mod dump;
@@ -75,6 +76,8 @@ pub(crate) struct Core {
     number: u64,
     /// What was delivered since the transaction began.
     cranks: String,
+    /// Vats that end with this crank, if it counts.
+    ended: Vec<u64>,
     /// What the kernel waited for and has come to be since then.
     replies: Vec<kernel::Settled>,
     /// Everything that vats have asked for since then.
@@ -141,6 +144,7 @@ impl Vats {
             console,
             number: 0,
             cranks: String::new(),
+            ended: Vec::new(),
             replies: Vec::new(),
             activity: Sha256::new(),
             events: None,

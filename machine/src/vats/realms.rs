@@ -90,6 +90,12 @@ impl Realms {
         Ok(Some(Realm::vat_from(&self.sandbox, self.limits, VatHost::new(vat), len, pages)?))
     }
 
+    /// Another realm that is as this one is now.
+    pub fn copy(&self, vat: u64, realm: &VatRealm) -> Result<VatRealm, Fault> {
+        let pages: Vec<(u32, [u8; PAGE_BYTES])> = realm.saved_pages()?.map(|(index, page)| (index, *page)).collect();
+        Ok(Realm::vat_from(&self.sandbox, self.limits, VatHost::new(vat), realm.heap_bytes(), pages)?)
+    }
+
     /// Puts back a realm that has not changed, or adds one.
     pub fn put(&mut self, vat: u64, realm: VatRealm) -> Result<(), Fault> {
         self.clock += 1;

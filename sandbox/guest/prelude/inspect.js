@@ -132,8 +132,9 @@
   // The value of a data property, also of one that a vat's lockdown has made an accessor, to keep it assignable in objects that
   // inherit it.
   function original(descriptor) {
-    const { value, get } = descriptor;
-    return get !== undefined && classOf(get) !== 'Proxy' ? ownData(get, 'originalValue') : value;
+    if (hasOwn(descriptor, 'value')) return descriptor.value;
+    const { get } = descriptor;
+    return get !== undefined && classOf(get) !== 'Proxy' ? ownData(get, 'originalValue') : undefined;
   }
 
   // ---- Names ----

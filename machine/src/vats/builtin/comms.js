@@ -19,19 +19,23 @@
 // - A remote can name only what it was sent or has sent, and can resolve only what it decides.
 // - An object of one remote that another one is sent is this vat's proxy to it: messages pass through here.
 // - Of a message that cannot be sent on, nothing is sent but its result's rejection.
+// - What is sent is short enough for the mailbox.
 
 const CONTROLLER = 'o+0';
 const FIRST_OBJECT = 10; // o+10: receivers and proxies
 const FIRST_PROMISE = 20; // p+20
 const FIRST_REMOTE_OBJECT = 20; // ro-20
 const FIRST_REMOTE_PROMISE = 40; // rp-40
+const MAX_LENGTH = 1_000_000; // of what a message brings: the mailbox takes 4 MiB, and UTF-8 up to three bytes for each
 
 const KERNEL = harden({ id: 'kernel' });
 const UNDEFINED = harden({ body: '{"@qclass":"undefined"}', slots: [] });
 
 const problem = (message, name = 'Error') =>
   harden({ body: JSON.stringify({ '@qclass': 'error', name, message }), slots: [] });
+const TOO_LONG = `what is sent to another machine may have ${MAX_LENGTH} characters`;
 const sendable = method => typeof method === 'string' && !method.includes(':') && !method.includes(';');
+const fits = ({ body, slots }) => body.length + 24 * slots.length <= MAX_LENGTH;
 const flip = ref => `${ref.slice(0, 2)}${ref[2] === '+' ? '-' : '+'}${ref.slice(3)}`;
 
 // The reference that capdata consists of, if it is nothing but one object.
@@ -208,6 +212,8 @@ export default function setup(syscall) {
     const late = [];
     if (type === 'object' && exportable(slot)) {
       transmit(remote, `resolve:object:${ref}:${outbound(remote, slot, late)};`);
+    } else if (data && !fits(data)) {
+      transmit(remote, `resolve:reject:${ref};${problem(TOO_LONG).body}`);
     } else if (data && data.slots.every(exportable)) {
       const slots = data.slots.map(s => `:${outbound(remote, s, late)}`).join('');
       transmit(remote, `resolve:${type}:${ref}${slots};${data.body}`);
@@ -293,6 +299,7 @@ export default function setup(syscall) {
       return late.forEach(tellKernel);
     }
     if (!sendable(method)) return refuse(result, problem(`illegal method name ${String(method)}`));
+    if (!fits(args)) return refuse(result, problem(TOO_LONG));
     const stuck = args.slots.find(slot => !exportable(slot));
     if (stuck !== undefined) return refuse(result, problem(`cannot send ${stuck} to another machine`));
     const late = [];

@@ -8,8 +8,8 @@ use crate::vats::kernel::{Kernel, Party, ROWS};
 use ledger::WriteSet;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// For each peer what it has not acknowledged, by number, and the last of its own messages that is dealt with.
-pub type Mail = BTreeMap<String, (Vec<(u64, String)>, u64)>;
+/// For each peer what there is with it.
+pub type Mail = BTreeMap<String, mailbox::Peer>;
 
 enum Any {
     Loopbox(loopbox::Loopbox),
@@ -179,16 +179,13 @@ impl Devices {
         self.all.values_mut().find_map(|any| if let Any::Command(command) = any { Some(command) } else { None })
     }
 
-    /// What is to be sent to other kernels, if that may have changed since it was asked for last.
+    /// What there is with other kernels, if that may have changed since it was asked for last, and if a vat takes what they send.
     pub(crate) fn take_mail(&mut self) -> Option<Mail> {
-        if !std::mem::take(&mut self.mail) {
+        let mailbox = self.all.values().find_map(|any| if let Any::Mailbox(mailbox) = any { Some(mailbox) } else { None })?;
+        if !self.mail || !mailbox.is_open() {
             return None;
         }
-        let mailbox = self.all.values().find_map(|any| if let Any::Mailbox(mailbox) = any { Some(mailbox) } else { None })?;
-        let peers = mailbox.peers().iter().map(|(name, peer)| {
-            let outbox = peer.outbox.iter().map(|(number, message)| (*number, message.clone())).collect();
-            (name.clone(), (outbox, peer.inbound_ack))
-        });
-        Some(peers.collect())
+        self.mail = false;
+        Some(mailbox.peers().clone())
     }
 }

@@ -15,6 +15,8 @@ use std::collections::BTreeMap;
 pub const MAX_PEERS: usize = 10_000;
 /// How many messages to one of them may wait for its acknowledgment.
 pub const MAX_OUTBOX_MESSAGES: usize = 100_000;
+/// Bytes of one message, as JSON writes them: what lies here fits into a frame of the wire.
+pub const MAX_MESSAGE_BYTES: usize = 4 << 20;
 
 const METHODS: [&str; 4] = ["ackInbound", "add", "registerInboundHandler", "remove"];
 
@@ -27,9 +29,9 @@ pub struct Peer {
     /// The last of its messages that is dealt with.
     pub inbound_ack: u64,
     /// The last of its messages that was passed on.
-    delivered: u64,
+    pub delivered: u64,
     /// The last of its acknowledgments that was passed on.
-    acknowledged: u64,
+    pub acknowledged: u64,
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -90,6 +92,11 @@ impl Mailbox {
         Ok(true)
     }
 
+    /// Whether somebody takes what comes.
+    pub fn is_open(&self) -> bool {
+        self.kept.state.handler.is_some()
+    }
+
     /// What lies here for each peer.
     pub fn peers(&self) -> &BTreeMap<String, Peer> {
         &self.kept.state.peers
@@ -120,6 +127,11 @@ impl Mailbox {
 
     fn add(&mut self, args: &mut Arguments) -> Result<(), String> {
         let (name, number, message) = (args.text()?, args.nat()?, args.text()?);
+        // Escapes make six bytes of one at most.
+        let is_too_long = || serde_json::to_string(&message).map_or(true, |json| json.len() > MAX_MESSAGE_BYTES);
+        if message.len() >= MAX_MESSAGE_BYTES / 6 && is_too_long() {
+            return Err(format!("a message may have {MAX_MESSAGE_BYTES} bytes"));
+        }
         let outbox = &mut self.peer(&name)?.outbox;
         if outbox.len() >= MAX_OUTBOX_MESSAGES && !outbox.contains_key(&number) {
             return Err(format!("{MAX_OUTBOX_MESSAGES} messages wait for '{name}' already"));

@@ -163,6 +163,11 @@ impl Kernel {
         }
     }
 
+    /// Something in the kernel refers to it from now on.
+    pub fn refer_to(&mut self, kref: KRef) {
+        self.refer(kref);
+    }
+
     /// Something that the kernel itself holds for ever.
     pub fn pin(&mut self, kref: KRef) {
         self.refer(kref);
@@ -170,6 +175,13 @@ impl Kernel {
 }
 
 impl Kernel {
+    /// What something in the kernel referred to it refers to no more.
+    pub fn let_go(&mut self, data: &CapData) {
+        for &slot in &data.slots {
+            self.release(slot);
+        }
+    }
+
     /// What a party is given, in its own names.
     pub fn give(&mut self, party: Party, data: &CapData) -> VatData {
         self.export_data(party, data)

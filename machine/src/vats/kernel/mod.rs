@@ -90,6 +90,8 @@ pub enum Delivery {
     BringOutYourDead,
     /// It begins.
     Start(VatData),
+    /// It is to be upgraded: this is what others hear of what it had to decide.
+    Stop(VatData),
 }
 
 /// What is next.
@@ -132,6 +134,8 @@ impl Kernel {
             next: if device { [10, 20, 30] } else { [50, 60, 70] },
             deliveries: 0,
             reap_in: REAP_INTERVAL,
+            reap_every: REAP_INTERVAL,
+            dynamic: false,
             incarnation: 0,
             critical: false,
             meter: None,
@@ -171,11 +175,15 @@ impl Kernel {
 
     /// Whether nothing waits.
     pub fn is_idle(&self) -> bool {
-        self.tables.gc_actions().is_empty() && self.tables.reap_queue().is_empty() && self.tables.run_queue().next().is_none()
+        self.tables.counters().panic.is_some()
+            || self.tables.gc_actions().is_empty() && self.tables.reap_queue().is_empty() && self.tables.run_queue().next().is_none()
     }
 
     /// Takes what is next. The crank that it begins ends with [`Kernel::finish`], or with [`Kernel::abandon`] and what follows from it.
     pub fn next(&mut self) -> Next {
+        if self.tables.counters().panic.is_some() {
+            return Next::Idle;
+        }
         if let Some(delivery) = self.next_garbage() {
             return delivery;
         }
@@ -213,8 +221,8 @@ impl Kernel {
     pub fn delivered(&mut self, vat: u64, is_reap: bool) {
         let Some(member) = self.tables.member_mut(Party::Vat(vat)) else { return };
         member.deliveries += 1;
-        member.reap_in = if is_reap { REAP_INTERVAL } else { member.reap_in.saturating_sub(1) };
-        if member.reap_in == 0 && !member.raw {
+        member.reap_in = if is_reap { member.reap_every } else { member.reap_in.saturating_sub(1) };
+        if member.reap_in == 0 && member.reap_every > 0 && !member.raw {
             self.tables.set_reap(vat, true);
         }
     }

@@ -47,6 +47,9 @@ struct CountersRow {
     vat: u64,
     device: u64,
     meter: u64,
+    upgrade: u64,
+    #[serde(default, skip_serializing_if = "is_default")]
+    panic: Option<u64>,
     run: (u64, u64),
     cranks: u64,
     log: u64,
@@ -63,7 +66,9 @@ struct MemberRow {
     raw: bool,
     next: [u64; 3],
     deliveries: u64,
-    reap: u64,
+    reap: (u64, u64),
+    #[serde(default, skip_serializing_if = "is_default")]
+    dynamic: bool,
     #[serde(default, skip_serializing_if = "is_default")]
     incarnation: u64,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -174,26 +179,10 @@ impl Row {
     fn value(&self, tables: &Tables) -> Option<Vec<u8>> {
         match self {
             Row::Counters => {
-                let Counters { object, promise, device_node, vat, device, meter, run, cranks, log } = *tables.counters();
-                Some(json(&CountersRow { object, promise, node: device_node, vat, device, meter, run, cranks, log }))
+                let Counters { object, promise, device_node, vat, device, meter, upgrade, panic, run, cranks, log } = *tables.counters();
+                Some(json(&CountersRow { object, promise, node: device_node, vat, device, meter, upgrade, panic, run, cranks, log }))
             }
-            Row::Member(party) => tables.member(*party).map(|member| {
-                let Member { name, module, dialect, raw, next, deliveries, reap_in, incarnation, critical, meter, heap_bytes } =
-                    member.clone();
-                json(&MemberRow {
-                    name,
-                    module,
-                    dialect,
-                    raw,
-                    next,
-                    deliveries,
-                    reap: reap_in,
-                    incarnation,
-                    critical,
-                    meter,
-                    heap: heap_bytes,
-                })
-            }),
+            Row::Member(party) => tables.member(*party).map(|member| json(&member_row(member))),
             Row::Object(id) => tables.object(*id).map(|object| {
                 let owner = object.owner.map(|party| party.to_string());
                 json(&ObjectRow { owner, refs: (object.reachable, object.recognizable) })
@@ -210,6 +199,43 @@ impl Row {
             Row::Meter(id) => tables.meter(*id).map(json),
             Row::Log(n) => tables.log_line(*n).map(|line| line.as_bytes().to_vec()),
             Row::Store(vat, key) => tables.stored(*vat, key).and_then(|value| value.as_ref().map(|value| value.as_bytes().to_vec())),
+        }
+    }
+}
+
+fn member_row(member: &Member) -> MemberRow {
+    MemberRow {
+        name: member.name.clone(),
+        module: member.module.clone(),
+        dialect: member.dialect,
+        raw: member.raw,
+        next: member.next,
+        deliveries: member.deliveries,
+        reap: (member.reap_in, member.reap_every),
+        dynamic: member.dynamic,
+        incarnation: member.incarnation,
+        critical: member.critical,
+        meter: member.meter,
+        heap: member.heap_bytes,
+    }
+}
+
+impl MemberRow {
+    fn read(self) -> Member {
+        Member {
+            name: self.name,
+            module: self.module,
+            dialect: self.dialect,
+            raw: self.raw,
+            next: self.next,
+            deliveries: self.deliveries,
+            reap_in: self.reap.0,
+            reap_every: self.reap.1,
+            dynamic: self.dynamic,
+            incarnation: self.incarnation,
+            critical: self.critical,
+            meter: self.meter,
+            heap_bytes: self.heap,
         }
     }
 }
@@ -388,8 +414,9 @@ fn read_row(tables: &mut Tables, key: &str, value: &[u8]) -> Option<()> {
         serde_json::from_slice(value).ok()
     }
     if key == "kernel" {
-        let CountersRow { object, promise, node, vat, device, meter, run, cranks, log } = parse(value)?;
-        tables.set_counters(Counters { object, promise, device_node: node, vat, device, meter, run, cranks, log });
+        let CountersRow { object, promise, node, vat, device, meter, upgrade, panic, run, cranks, log } = parse(value)?;
+        let counters = Counters { object, promise, device_node: node, vat, device, meter, upgrade, panic, run, cranks, log };
+        tables.set_counters(counters);
     } else if let Some(n) = key.strip_prefix("run.") {
         tables.put_run(n.parse().ok()?, parse::<ItemRow>(value)?.read().ok()?);
     } else if let Some(vat) = key.strip_prefix("reap.") {
@@ -426,20 +453,7 @@ fn read_row(tables: &mut Tables, key: &str, value: &[u8]) -> Option<()> {
         }
     } else {
         let party: Party = key.parse().ok()?;
-        let MemberRow { name, module, dialect, raw, next, deliveries, reap, incarnation, critical, meter, heap } = parse(value)?;
-        let member = Member {
-            name,
-            module,
-            dialect,
-            raw,
-            next,
-            deliveries,
-            reap_in: reap,
-            incarnation,
-            critical,
-            meter,
-            heap_bytes: heap,
-        };
+        let member = parse::<MemberRow>(value)?.read();
         tables.put_member(party, member);
     }
     Some(())

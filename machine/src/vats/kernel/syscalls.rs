@@ -184,19 +184,21 @@ impl Kernel {
         self.tables.remove_member(party);
     }
 
-    /// What a vat had to decide is rejected, since it begins anew.
+    /// A vat begins anew: what it had to decide is rejected, and what it has exported and does not outlive that is nobody's.
     pub fn disconnect(&mut self, vat: u64, rejection: &CapData) {
         let party = Party::Vat(vat);
-        let decided: Vec<u64> = self
-            .tables
-            .clist(party)
-            .map(|clist| clist.iter().filter_map(|(kref, _)| if let KRef::Promise(id) = kref { Some(id) } else { None }).collect())
-            .unwrap_or_default();
-        for id in decided {
-            if self.decides(vat, id) {
-                self.settle(id, true, rejection.clone(), None);
+        let entries: Vec<(KRef, String)> =
+            self.tables.clist(party).map(|clist| clist.iter().map(|(kref, entry)| (kref, entry.vref.clone())).collect()).unwrap_or_default();
+        for (kref, vref) in entries {
+            match kref {
+                KRef::Promise(id) if self.decides(vat, id) => {
+                    self.settle(id, true, rejection.clone(), None);
+                    self.forget(party, kref);
+                }
+                // The root is the new root, and durable objects are what they were.
+                KRef::Object(_) if is_own(&vref) && vref != "o+0" && !vref.starts_with("o+d") => self.orphan(party, kref),
+                _ => {}
             }
-            self.forget(party, KRef::Promise(id));
         }
     }
 

@@ -121,6 +121,10 @@ pub struct Member {
     pub deliveries: u64,
     /// Deliveries that are left before it has to say what it does not need any more.
     pub reap_in: u64,
+    /// How many there are each time; 0 for never.
+    pub reap_every: u64,
+    /// It was made while others ran, by `vatAdmin`, which hears of its end.
+    pub dynamic: bool,
     /// How often it was upgraded.
     pub incarnation: u64,
     /// Without it the kernel cannot go on.
@@ -186,6 +190,10 @@ pub struct Counters {
     pub device: u64,
     /// The next meter's.
     pub meter: u64,
+    /// The next upgrade's.
+    pub upgrade: u64,
+    /// A vat has ended without which the kernel cannot go on.
+    pub panic: Option<u64>,
     /// The number of the first in the run queue, and of the next one that comes.
     pub run: (u64, u64),
     /// Cranks so far.
@@ -196,7 +204,7 @@ pub struct Counters {
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { object: 20, promise: 40, device_node: 30, vat: 1, device: 7, meter: 1, run: (0, 0), cranks: 0, log: 0 }
+        Counters { object: 20, promise: 40, device_node: 30, vat: 1, device: 7, meter: 1, upgrade: 1, panic: None, run: (0, 0), cranks: 0, log: 0 }
     }
 }
 

@@ -64,8 +64,10 @@
       if (restArgGuard !== undefined && isAwaitArgGuard(restArgGuard)) Fail`Rest args may not be awaited: ${restArgGuard}`;
       const declared = [...argGuards, ...optionalArgGuards];
       const awaited = declared.map((guard) => isAwaitArgGuard(guard));
-      const settledGuards = (guards) => harden(guards.map((guard) => (isAwaitArgGuard(guard) ? getAwaitArgGuardPayload(guard).argGuard : guard)));
-      const check = checkerOf({ argGuards: settledGuards(argGuards), optionalArgGuards: settledGuards(optionalArgGuards), restArgGuard }, label);
+      const settledGuards = (guards) => harden(guards.map((guard) =>
+        (isAwaitArgGuard(guard) ? getAwaitArgGuardPayload(guard).argGuard : guard)));
+      const check = checkerOf({ argGuards: settledGuards(argGuards), optionalArgGuards: settledGuards(optionalArgGuards),
+        restArgGuard }, label);
       const isRawReturn = isRawGuard(returnGuard);
       return {
         method(...args) {
@@ -123,7 +125,8 @@
       }
       if (!Object.hasOwn(prototype, GET_INTERFACE_GUARD)) {
         const { [GET_INTERFACE_GUARD]: getGuard } = { [GET_INTERFACE_GUARD]() { return interfaceGuard; } };
-        prototype[GET_INTERFACE_GUARD] = guardMethod(`In ${q(GET_INTERFACE_GUARD)} method of (${tag})`, provide, getGuard, passableMethod);
+        prototype[GET_INTERFACE_GUARD] = guardMethod(`In ${q(GET_INTERFACE_GUARD)} method of (${tag})`, provide, getGuard,
+          passableMethod);
       }
       return Far(tag, prototype);
     }
@@ -197,7 +200,8 @@
       });
     }
 
-    const makeExo = (tag, interfaceGuard, methods, options = undefined) => defineExoClass(tag, interfaceGuard, initEmpty, methods, options)();
+    const makeExo = (tag, interfaceGuard, methods, options = undefined) =>
+      defineExoClass(tag, interfaceGuard, initEmpty, methods, options)();
 
     return harden({ initEmpty, makeExo, defineExoClass, defineExoClassKit, GET_INTERFACE_GUARD });
   };

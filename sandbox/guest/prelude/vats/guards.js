@@ -37,7 +37,8 @@
       'guard:methodGuard': later((m) => m.or(methodPayload('sync', valueShape)(m), methodPayload('async', argShape)(m))),
       'guard:interfaceGuard': later((m) => m.splitRecord(
         { interfaceName: m.string(), methodGuards: m.recordOf(m.string(), methodShape()) },
-        { defaultGuards: m.or(m.undefined(), 'passable', 'raw'), sloppy: m.boolean(), symbolMethodGuards: m.mapOf(m.symbol(), methodShape()) },
+        { defaultGuards: m.or(m.undefined(), 'passable', 'raw'), sloppy: m.boolean(), symbolMethodGuards: m.mapOf(m.symbol(),
+          methodShape()) },
       )),
     };
 

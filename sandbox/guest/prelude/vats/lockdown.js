@@ -229,7 +229,7 @@
       get() { return value; },
       set(mine) {
         if (prototype === this) {
-          throw new TypeError(`Cannot assign to read only property '${StringOf(key)}' of '${typeof key === 'symbol' ? '' : '[object Object]'}'`);
+          throw new TypeError(`Cannot assign to read only property '${StringOf(key)}' of '[object Object]'`);
         }
         if (getOwnPropertyDescriptor(this, key) !== undefined) {
           this[key] = mine;

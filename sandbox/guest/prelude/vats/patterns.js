@@ -5,7 +5,7 @@
 // - Sets, bags and maps are tagged values whose keys are sorted backwards by rank and have no duplicates.
 (function (native, runtime) {
   'use strict';
-  const { Map, Set, Symbol, WeakSet, WeakMap, BigInt, Math, Number } = globalThis;
+  const { Symbol, WeakSet, WeakMap, Math, Number } = globalThis;
   const { entries, fromEntries, hasOwn, keys, values } = Object;
   const { ownKeys } = Reflect;
   const { isArray } = Array;
@@ -20,7 +20,8 @@
 
   // --- Rank: an order of all passables, in which remotables are equal ---
 
-  const RANKS = { error: '!', copyRecord: '(', tagged: ':', promise: '?', copyArray: '[', byteArray: 'a', boolean: 'b', number: 'f', bigint: 'n',
+  const RANKS = { error: '!', copyRecord: '(', tagged: ':', promise: '?', copyArray: '[', byteArray: 'a', boolean: 'b', number: 'f',
+    bigint: 'n',
     remotable: 'r', string: 's', null: 'v', symbol: 'y', undefined: 'z' };
   const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
   const orderNumbers = (a, b) => (a !== a ? (b !== b ? 0 : 1) : b !== b ? -1 : order(a, b));
@@ -56,7 +57,8 @@
   }
   const compareAntiRank = (a, b) => compareRank(b, a);
   // `undefined` is last of all whatever a comparison says, so that it is hidden from `sort`.
-  const sortBackwards = (list) => harden(harden([...list]).map((item) => [item]).sort(([a], [b]) => compareRank(b, a)).map(([item]) => item));
+  const sortBackwards = (list) => harden(harden([...list]).map((item) => [item]).sort(([a], [b]) => compareRank(b, a)).map(([item]) =>
+    item));
   const isSortedBackwards = (list) => list.every((item, i) => i === 0 || compareRank(list[i - 1], item) >= 0);
 
   // --- Keys ---
@@ -235,15 +237,19 @@
   const isIdentifier = /^[a-zA-Z]\w*$/;
   function expression(value, remotables, indent) {
     const inner = `${indent}  `;
-    const list = (parts, open, close) => (parts.length === 0 ? open + close : `${open}\n${parts.map((part) => `${inner}${part},\n`).join('')}${indent}${close}`);
+    const list = (parts, open, close) => {
+      if (parts.length === 0) return open + close;
+      return `${open}\n${parts.map((part) => `${inner}${part},\n`).join('')}${indent}${close}`;
+    };
+    const nameOf = (key) => (isIdentifier.test(key) ? key : key === '__proto__' ? '["__proto__"]' : stringify(key));
     switch (passStyleOf(value)) {
       case 'string': return stringify(value);
       case 'bigint': return `${value}n`;
       case 'number': return value === 0 ? '0' : `${value}`;
       case 'symbol': return `passableSymbolForName(${stringify(nameForPassableSymbol(value))})`;
       case 'copyArray': return list(value.map((item) => expression(item, remotables, inner)), '[', ']');
-      case 'copyRecord': return list(keys(value).sort().map((key) => `${isIdentifier.test(key) ? key
-        : key === '__proto__' ? '["__proto__"]' : stringify(key)}: ${expression(value[key], remotables, inner)}`), '{', '}');
+      case 'copyRecord':
+        return list(keys(value).sort().map((key) => `${nameOf(key)}: ${expression(value[key], remotables, inner)}`), '{', '}');
       case 'tagged': return `makeTagged(${stringify(getTag(value))}, ${expression(value.payload, remotables, indent)})`;
       case 'error': return `${value.name}(${stringify(value.message)})`;
       case 'remotable':
@@ -260,8 +266,10 @@
 
   // --- Matching ---
 
-  const LIMITS = harden({ decimalDigitsLimit: 100, stringLengthLimit: 100_000, symbolNameLengthLimit: 100, numPropertiesLimit: 80, propertyNameLengthLimit: 100,
-    arrayLengthLimit: 10_000, byteLengthLimit: 100_000, numSetElementsLimit: 10_000, numUniqueBagElementsLimit: 10_000, numMapEntriesLimit: 5000 });
+  const LIMITS = harden({ decimalDigitsLimit: 100, stringLengthLimit: 100_000, symbolNameLengthLimit: 100, numPropertiesLimit: 80,
+    propertyNameLengthLimit: 100,
+    arrayLengthLimit: 10_000, byteLengthLimit: 100_000, numSetElementsLimit: 10_000, numUniqueBagElementsLimit: 10_000,
+      numMapEntriesLimit: 5000 });
   const limitsOf = (limits) => (limits === undefined ? LIMITS : { ...LIMITS, ...limits });
 
   const labelled = (label, text) => `${typeof label === 'number' ? `[${label}]` : label}: ${text}`;
@@ -305,7 +313,8 @@
     return kind;
   }
 
-  const equalWhy = (specimen, key, say) => (isKey(specimen) && keyEQ(specimen, key) ? undefined : say ? `${show(specimen)} - Must be: ${show(key)}` : NO);
+  const equalWhy = (specimen, key, say) => (isKey(specimen) && keyEQ(specimen, key) ? undefined
+    : say ? `${show(specimen)} - Must be: ${show(key)}` : NO);
   function kindMatchWhy(specimen, kind, say) {
     if (kind === 'null') return equalWhy(specimen, null, say);
     if (kind === 'undefined') return equalWhy(specimen, undefined, say);
@@ -353,7 +362,9 @@
     }
   }
   function arrayWhy(specimen, pattern, say) {
-    if (specimen.length !== pattern.length) return say ? `Array ${show(specimen)} - Must be as long as copyArray pattern: ${shown(pattern)}` : NO;
+    if (specimen.length !== pattern.length) {
+      return say ? `Array ${show(specimen)} - Must be as long as copyArray pattern: ${shown(pattern)}` : NO;
+    }
     return firstWhy(pattern, (item, i) => nested(specimen[i], item, i, say));
   }
   function recordWhy(specimen, pattern, say) {
@@ -384,14 +395,18 @@
   // --- Matchers: `formed` says what is wrong with a payload, `why` what is wrong with a specimen ---
 
   const digits = (value) => Math.floor(Math.log10(Math.abs(Number(value)))) + 1;
-  const digitsWhy = (value, limit, say) => (digits(value) <= limit ? undefined : say ? `bigint ${show(value)} must not have more than ${show(limit)} digits` : NO);
-  const nothing = (payload, say) => (payload === undefined ? undefined : say ? `match:any payload: ${show(payload)} - Must be undefined` : NO);
+  const digitsWhy = (value, limit, say) => (digits(value) <= limit ? undefined
+    : say ? `bigint ${show(value)} must not have more than ${show(limit)} digits` : NO);
+  const nothing = (payload, say) => (payload === undefined ? undefined
+    : say ? `match:any payload: ${show(payload)} - Must be undefined` : NO);
   const isPattern = (pattern) => patternWhy(pattern, false) === undefined;
 
   // A list of patterns, and perhaps of limits after them.
   const withLimits = (tag, count) => (payload, say) => {
     if (!isArray(payload)) return say ? `${q(`${tag} payload`)} payload must be an array: ${show(payload)}` : NO;
-    if (payload.length !== count && payload.length !== count + 1) return say ? `${q(`${tag} payload`)} payload unexpected size: ${show(payload)}` : NO;
+    if (payload.length !== count && payload.length !== count + 1) {
+      return say ? `${q(`${tag} payload`)} payload unexpected size: ${show(payload)}` : NO;
+    }
     const text = firstWhy(payload.slice(0, count), (item, i) => {
       const inner = patternWhy(item, say);
       return inner === undefined || !say ? inner : labelled(`${tag} payload`, labelled(i, inner));
@@ -399,13 +414,15 @@
     const limits = payload[count];
     if (text !== undefined || limits === undefined) return text;
     if (passStyleOf(limits) !== 'copyRecord') return say ? `Limits must be a record: ${q(limits)}` : NO;
-    return firstWhy(entries(limits), ([key, value]) => (typeof value === 'number' ? undefined : say ? `Value of limit ${q(key)} but be a number: ${q(value)}` : NO));
+    return firstWhy(entries(limits), ([key, value]) => (typeof value === 'number' ? undefined
+      : say ? `Value of limit ${q(key)} but be a number: ${q(value)}` : NO));
   };
   const listOf = (payload, say) => (passStyleOf(payload) !== 'copyArray' ? say ? `Needs array of sub-patterns: ${shown(payload)}` : NO
     : firstWhy(payload, (item) => patternWhy(item, say)));
   const isAny = (pattern) => !isPrimitive(pattern) && kindOf(pattern) === 'match:any';
   const isUndefinedPattern = (pattern) => pattern === undefined || (kindOf(pattern) === 'match:kind' && pattern.payload === 'undefined');
-  const everyWhy = (list, pattern, prefix, say) => (isAny(pattern) ? undefined : firstWhy(list, (item, i) => nested(item, pattern, `${prefix}[${i}]`, say)));
+  const everyWhy = (list, pattern, prefix, say) =>
+    (isAny(pattern) ? undefined : firstWhy(list, (item, i) => nested(item, pattern, `${prefix}[${i}]`, say)));
   const labelWhy = (kind) => (specimen, { label }, say) => {
     if (kindOf(specimen) === kind) return undefined;
     const style = passStyleOf(specimen);
@@ -419,10 +436,12 @@
   const splitFormed = (style, noun) => (payload, say) => {
     if (passStyleOf(payload) === 'copyArray' && payload.length >= 1 && payload.length <= 3) {
       const [required, optional, rest] = payload;
-      if (isPattern(required) && passStyleOf(required) === style && (optional === undefined || (isPattern(optional) && passStyleOf(optional) === style))
+      if (isPattern(required) && passStyleOf(required) === style && (optional === undefined || (isPattern(optional)
+        && passStyleOf(optional) === style))
         && (rest === undefined || isPattern(rest))) return undefined;
     }
-    return say ? `Must be an array of a requiredPatt ${noun}, an optional optionalPatt ${noun}, and an optional restPatt: ${q(payload)}` : NO;
+    if (!say) return NO;
+    return `Must be an array of a requiredPatt ${noun}, an optional optionalPatt ${noun}, and an optional restPatt: ${q(payload)}`;
   };
 
   const matchers = {
@@ -436,36 +455,44 @@
         // `M.opt`: say what is wrong with the other.
         const optional = list.length === 2 ? list.findIndex(isUndefinedPattern) : -1;
         if (optional >= 0) return specimen === undefined ? undefined : why(specimen, list[1 - optional], say);
-        return list.some((pattern) => matches(specimen, pattern)) ? undefined : say ? `${show(specimen)} - Must match one of ${shown(list)}` : NO;
+        return list.some((pattern) => matches(specimen, pattern)) ? undefined
+          : say ? `${show(specimen)} - Must match one of ${shown(list)}` : NO;
       },
     },
-    'match:not': { formed: patternWhy, why: (specimen, pattern, say) => (matches(specimen, pattern) ? say ? `${show(specimen)} - Must fail negated pattern: ${shown(pattern)}` : NO : undefined) },
+    'match:not': { formed: patternWhy, why: (specimen, pattern, say) =>
+      (matches(specimen, pattern) ? say ? `${show(specimen)} - Must fail negated pattern: ${shown(pattern)}` : NO : undefined) },
     'match:scalar': { formed: nothing, why: (specimen, _, say) => scalarWhy(specimen, say) },
     'match:key': { formed: nothing, why: (specimen, _, say) => keyWhy(specimen, say) },
     'match:pattern': { formed: nothing, why: (specimen, _, say) => patternWhy(specimen, say) },
     'match:kind': {
-      formed: (kind, say) => (typeof kind === 'string' ? undefined : say ? `match:kind: payload: ${show(kind)} - A kind name must be a string` : NO),
+      formed: (kind, say) => (typeof kind === 'string' ? undefined
+        : say ? `match:kind: payload: ${show(kind)} - A kind name must be a string` : NO),
       why: kindMatchWhy,
     },
     'match:tagged': {
       formed: withLimits('match:tagged', 2),
       why(specimen, [tag, payload], say) {
-        if (passStyleOf(specimen) !== 'tagged') return say ? `Expected tagged object, not ${q(passStyleOf(specimen))}: ${show(specimen)}` : NO;
+        if (passStyleOf(specimen) !== 'tagged') {
+          return say ? `Expected tagged object, not ${q(passStyleOf(specimen))}: ${show(specimen)}` : NO;
+        }
         return nested(getTag(specimen), tag, 'tag', say) ?? nested(specimen.payload, payload, 'payload', say);
       },
     },
-    'match:bigint': { formed: withLimits('match:bigint', 0), why: (specimen, [limits], say) => kindMatchWhy(specimen, 'bigint', say) ?? digitsWhy(specimen, limitsOf(limits).decimalDigitsLimit, say) },
+    'match:bigint': { formed: withLimits('match:bigint', 0), why: (specimen, [limits], say) => kindMatchWhy(specimen, 'bigint', say)
+      ?? digitsWhy(specimen, limitsOf(limits).decimalDigitsLimit, say) },
     'match:nat': {
       formed: withLimits('match:nat', 0),
       why: (specimen, [limits], say) => kindMatchWhy(specimen, 'bigint', say)
-        ?? (specimen >= 0n ? digitsWhy(specimen, limitsOf(limits).decimalDigitsLimit, say) : say ? `${show(specimen)} - Must be non-negative` : NO),
+        ?? (specimen >= 0n ? digitsWhy(specimen, limitsOf(limits).decimalDigitsLimit, say)
+          : say ? `${show(specimen)} - Must be non-negative` : NO),
     },
     'match:string': {
       formed: withLimits('match:string', 0),
       why(specimen, [limits], say) {
         const { stringLengthLimit } = limitsOf(limits);
         return kindMatchWhy(specimen, 'string', say)
-          ?? (specimen.length <= stringLengthLimit ? undefined : say ? `string ${show(specimen)} must not be bigger than ${show(stringLengthLimit)}` : NO);
+          ?? (specimen.length <= stringLengthLimit ? undefined
+            : say ? `string ${show(specimen)} must not be bigger than ${show(stringLengthLimit)}` : NO);
       },
     },
     'match:symbol': {
@@ -475,7 +502,8 @@
         const text = kindMatchWhy(specimen, 'symbol', say);
         if (text !== undefined) return text;
         const name = nameForPassableSymbol(specimen);
-        return name.length <= symbolNameLengthLimit ? undefined : say ? `Symbol name ${q(name)} must not be bigger than ${show(symbolNameLengthLimit)}` : NO;
+        return name.length <= symbolNameLengthLimit ? undefined
+          : say ? `Symbol name ${q(name)} must not be bigger than ${show(symbolNameLengthLimit)}` : NO;
       },
     },
     'match:byteArray': { formed: withLimits('match:byteArray', 0), why: (specimen, _, say) => kindMatchWhy(specimen, 'byteArray', say) },
@@ -491,7 +519,9 @@
         const { arrayLengthLimit } = limitsOf(limits);
         const text = kindMatchWhy(specimen, 'copyArray', say);
         if (text !== undefined) return text;
-        if (specimen.length > arrayLengthLimit) return say ? `Array length ${show(specimen.length)} must be <= limit ${show(arrayLengthLimit)}` : NO;
+        if (specimen.length > arrayLengthLimit) {
+          return say ? `Array length ${show(specimen.length)} must be <= limit ${show(arrayLengthLimit)}` : NO;
+        }
         return everyWhy(specimen, pattern, '', say);
       },
     },
@@ -501,7 +531,9 @@
         const { numPropertiesLimit, propertyNameLengthLimit } = limitsOf(limits);
         const text = kindMatchWhy(specimen, 'copyRecord', say);
         if (text !== undefined) return text;
-        if (ownKeys(specimen).length > numPropertiesLimit) return say ? `Must not have more than ${q(numPropertiesLimit)} properties: ${show(specimen)}` : NO;
+        if (ownKeys(specimen).length > numPropertiesLimit) {
+          return say ? `Must not have more than ${q(numPropertiesLimit)} properties: ${show(specimen)}` : NO;
+        }
         return firstWhy(entries(specimen), ([key, value]) => (key.length <= propertyNameLengthLimit
           ? nested(harden([key, value]), harden([keyPattern, pattern]), key, say)
           : say ? `${key}: Property name must not be longer than ${q(propertyNameLengthLimit)}` : NO));
@@ -509,16 +541,19 @@
     },
     'match:setOf': {
       formed: withLimits('match:setOf', 1),
-      why: (specimen, [pattern], say) => kindMatchWhy(specimen, 'copySet', say) ?? everyWhy(specimen.payload, pattern, 'set elements', say),
+      why: (specimen, [pattern], say) => kindMatchWhy(specimen, 'copySet', say)
+        ?? everyWhy(specimen.payload, pattern, 'set elements', say),
     },
     'match:bagOf': {
       formed: withLimits('match:bagOf', 2),
       why: (specimen, [pattern, count], say) => kindMatchWhy(specimen, 'copyBag', say)
-        ?? firstWhy(specimen.payload, ([key, number], i) => nested(key, pattern, `bag keys[${i}]`, say) ?? nested(number, count, `bag counts[${i}]`, say)),
+        ?? firstWhy(specimen.payload, ([key, number], i) => nested(key, pattern, `bag keys[${i}]`, say)
+          ?? nested(number, count, `bag counts[${i}]`, say)),
     },
     'match:mapOf': {
       formed: withLimits('match:mapOf', 2),
-      why: (specimen, [keyPattern, pattern], say) => kindMatchWhy(specimen, 'copyMap', say) ?? everyWhy(specimen.payload.keys, keyPattern, 'map keys', say)
+      why: (specimen, [keyPattern, pattern], say) => kindMatchWhy(specimen, 'copyMap', say)
+        ?? everyWhy(specimen.payload.keys, keyPattern, 'map keys', say)
         ?? everyWhy(specimen.payload.values, pattern, 'map values', say),
     },
     'match:splitArray': {
@@ -529,7 +564,8 @@
         if (specimen.length < required.length) return say ? `Expected at least ${q(required.length)} arguments: ${show(specimen)}` : NO;
         const end = required.length + optional.length;
         return firstWhy(required, (pattern, i) => nested(specimen[i], pattern, `arg ${i}`, say))
-          ?? firstWhy(specimen.slice(required.length, end), (item, i) => (item === undefined ? undefined : nested(item, optional[i], `arg ${required.length + i}?`, say)))
+          ?? firstWhy(specimen.slice(required.length, end), (item, i) =>
+            (item === undefined ? undefined : nested(item, optional[i], `arg ${required.length + i}?`, say)))
           ?? nested(harden(specimen.slice(end)), rest, '...rest', say);
       },
     },
@@ -541,7 +577,8 @@
         const part = (test) => harden(fromEntries(entries(specimen).filter(([name]) => test(name))));
         const isOptional = (name) => !hasOwn(required, name) && hasOwn(optional, name);
         return why(part((name) => hasOwn(required, name)), required, say)
-          ?? firstWhy(keys(specimen).filter(isOptional), (name) => (specimen[name] === undefined ? undefined : nested(specimen[name], optional[name], `${name}?`, say)))
+          ?? firstWhy(keys(specimen).filter(isOptional), (name) =>
+            (specimen[name] === undefined ? undefined : nested(specimen[name], optional[name], `${name}?`, say)))
           ?? nested(part((name) => !hasOwn(required, name) && !isOptional(name)), rest, '...rest', say);
       },
     },
@@ -558,7 +595,7 @@
     return (limits = undefined) => (limits ? make(tag, [limits]) : plain);
   };
   const split = (empty, base, optional, rest) => (rest ? [base, optional || empty, rest] : optional ? [base, optional] : [base]);
-  const guards = runtime.makeGuards({ makeTagged, mustMatch, matches, makeCopyMap, getCopyMapEntries, isAny, M: () => M });
+  const guards = runtime.makeGuards({ makeTagged, mustMatch, matches, makeCopyMap, getCopyMapEntries, M: () => M });
   const { shapes } = guards;
   const kind = (name) => make('match:kind', name);
   const M = {
@@ -604,8 +641,10 @@
     mapOf: (keyPattern = ANY, pattern = ANY, limits = undefined) => makeLimited('match:mapOf', [keyPattern, pattern, limits]),
     splitArray: (base, optional = undefined, rest = undefined) => make('match:splitArray', split([], base, optional, rest)),
     splitRecord: (base, optional = undefined, rest = undefined) => make('match:splitRecord', split({}, base, optional, rest)),
-    split: (base, rest = undefined) => (passStyleOf(harden(base)) === 'copyArray' ? M.splitArray(base, rest && [], rest) : M.splitRecord(base, rest && {}, rest)),
-    partial: (base, rest = undefined) => (passStyleOf(harden(base)) === 'copyArray' ? M.splitArray([], base, rest) : M.splitRecord({}, base, rest)),
+    split: (base, rest = undefined) => (passStyleOf(harden(base)) === 'copyArray' ? M.splitArray(base, rest && [], rest)
+      : M.splitRecord(base, rest && {}, rest)),
+    partial: (base, rest = undefined) => (passStyleOf(harden(base)) === 'copyArray' ? M.splitArray([], base, rest)
+      : M.splitRecord({}, base, rest)),
     eref: (pattern) => M.or(pattern, M.promise()),
     opt: (pattern) => M.or(M.undefined(), pattern),
     ...guards.makers,
