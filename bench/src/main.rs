@@ -10,6 +10,7 @@ mod inside;
 mod load;
 mod process;
 mod table;
+mod vats;
 
 use clap::Parser;
 use load::{Kind, Load};
@@ -55,6 +56,9 @@ struct Args {
     /// Only what bundles cost.
     #[arg(long)]
     bundle: bool,
+    /// Only what vats cost.
+    #[arg(long, conflicts_with = "bundle")]
+    vats: bool,
     /// Only load a server that already runs on this port, to look at it with a profiler. It must serve a counter.
     #[arg(long, value_name = "PORT")]
     attach: Option<u16>,
@@ -99,9 +103,14 @@ fn run(args: &Args) -> Result<Vec<Row>, Box<dyn Error>> {
     if !args.restart.is_empty() {
         return restarts(&plan, &args.restart);
     }
-    let mut rows = if args.bundle { Vec::new() } else { outside(&plan)? };
-    rows.extend(bundle::rows(&plan)?);
-    if args.bundle {
+    let mut rows = if args.bundle || args.vats { Vec::new() } else { outside(&plan)? };
+    if !args.vats {
+        rows.extend(bundle::rows(&plan)?);
+    }
+    if !args.bundle {
+        rows.extend(vats::rows(&plan)?);
+    }
+    if args.bundle || args.vats {
         return Ok(rows);
     }
     let (inside_calls, dir) = (calls / 2, plan.dir.clone());

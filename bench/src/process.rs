@@ -3,6 +3,7 @@
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
@@ -98,7 +99,7 @@ impl Server {
             }
             _ => {
                 let _ = server.child.kill();
-                Err(format!("the server does not start: {}", fs::read_to_string(&log).unwrap_or_default().trim_end()))
+                Err(format!("the server does not start: {}", fs::read_to_string(log).unwrap_or_default().trim_end()))
             }
         }
     }
@@ -159,14 +160,18 @@ pub struct Ran {
 
 /// Runs the audit of a directory; the error is the first line that it said.
 pub fn verify(binary: &Path, dir: &Path, jobs: u32) -> Result<Ran, String> {
-    let log = dir.with_extension("log");
-    let stderr = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
+    let jobs = jobs.to_string();
+    let args = [OsStr::new("verify"), dir.as_os_str(), OsStr::new("--jobs"), OsStr::new(&jobs)];
+    run(binary, &args, &dir.with_extension("log"))
+}
+
+/// Runs a command to its end; the error is the first line that it said, for which `log` has room.
+pub fn run(binary: &Path, args: &[&OsStr], log: &Path) -> Result<Ran, String> {
+    let stderr = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
     let before = children_ms()?;
     let began = Instant::now();
     let mut child = Command::new(binary)
-        .arg("verify")
-        .arg(dir)
-        .args(["--jobs", &jobs.to_string()])
+        .args(args)
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(stderr)
@@ -187,7 +192,7 @@ pub fn verify(binary: &Path, dir: &Path, jobs: u32) -> Result<Ran, String> {
     if status.success() {
         return Ok(ran);
     }
-    let said = fs::read_to_string(&log).unwrap_or_default();
+    let said = fs::read_to_string(log).unwrap_or_default();
     Err(said.lines().next().unwrap_or("it fails without a word").chars().take(80).collect())
 }
 

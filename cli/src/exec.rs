@@ -98,7 +98,7 @@ pub fn run(args: Args) -> Result<(), Failed> {
         checkpoint_every: args.checkpoint_every,
     };
     let callers = Callers { debug: args.debug, require_auth: args.require_auth };
-    runtime()?.block_on(async { Serving::start(args.listen, options, callers, console(args.debug)).await?.to_the_end().await })
+    runtime()?.block_on(async { Serving::start(args.listen, options, callers, console(args.debug)).await?.serve().await })
 }
 
 /// What a server runs in: its log goes to stderr.
@@ -120,7 +120,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Opens the directory, or makes it, and says where it is served. It is, from [`Serving::to_the_end`] on.
+    /// Opens the directory, or makes it, and says where it is served. It is, from [`Serving::serve`] on.
     pub async fn start(listen: Listen, options: Options, callers: Callers, console: Console) -> Result<Serving, Failed> {
         let Listen { host, port, mount } = listen;
         // The port first: if it is taken, nothing is written.
@@ -161,8 +161,13 @@ impl Serving {
         Ok(Serving { backend, listener, mount, interrupt, terminate })
     }
 
+    /// What is being served.
+    pub fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
     /// Serves until it is told to end.
-    pub async fn to_the_end(self) -> Result<(), Failed> {
+    pub async fn serve(self) -> Result<(), Failed> {
         let Serving { backend, listener, mount, mut interrupt, mut terminate } = self;
         let app = http::router(backend.clone(), &mount);
         let serving = tokio::spawn(listen::serve(listener, app));

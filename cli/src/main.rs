@@ -17,6 +17,7 @@ mod receipt;
 mod repl;
 mod trace;
 mod upgrade;
+mod vat;
 mod verify;
 
 use clap::{Parser, Subcommand};
@@ -36,6 +37,8 @@ enum Command {
     Exec(exec::Args),
     /// Serve a bundle for development: endpoints over tables, under governance.
     Sandbox(develop::Args),
+    /// Run vats: objects that send each other messages.
+    Vat(Box<vat::Args>),
     /// Propose a change to a bundle's service: its app, users, members, limits, or what a file of actions says.
     Propose(govern::ProposeArgs),
     /// Vote on a proposal.
@@ -88,6 +91,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Exec(args) => exec::run(args),
         Command::Sandbox(args) => develop::run(args),
+        Command::Vat(args) => vat::run(*args),
         Command::Propose(args) => govern::propose(args),
         Command::Vote(args) => govern::vote(args),
         Command::Withdraw(args) => govern::withdraw(args),

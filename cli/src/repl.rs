@@ -50,12 +50,13 @@ pub fn run(args: Args) -> Result<(), Failed> {
 }
 
 /// What evaluates lines.
-trait Answered {
+pub trait Answered {
     /// Fails only when the session cannot go on.
     fn eval(&mut self, source: &str) -> Result<Outcome, Failed>;
 }
 
-fn once(session: &mut impl Answered, source: &str) -> Result<(), Failed> {
+/// Evaluates one source and prints what it comes to.
+pub fn once(session: &mut impl Answered, source: &str) -> Result<(), Failed> {
     match session.eval(source)? {
         Outcome::Value(text) => println!("{text}"),
         Outcome::Nothing | Outcome::Reply(_) | Outcome::Invalid(_) => {}
@@ -74,15 +75,19 @@ fn session(address: Address, who: Who) -> Result<(), Failed> {
 }
 
 /// How a session shows itself.
-struct Talk {
-    prompt: String,
-    help: &'static str,
+pub struct Talk {
+    /// Before each line.
+    pub prompt: String,
+    /// For `.help`.
+    pub help: &'static str,
     /// The object whose methods are completed.
-    object: &'static str,
-    methods: Vec<String>,
+    pub object: &'static str,
+    /// These.
+    pub methods: Vec<String>,
 }
 
-fn converse(session: &mut impl Answered, talk: &Talk) -> Result<(), Failed> {
+/// Evaluates lines until there are no more.
+pub fn converse(session: &mut impl Answered, talk: &Talk) -> Result<(), Failed> {
     let mut input = Input::open(talk.object, talk.methods.clone())?;
     let mut source = String::new();
     let mut unfinished = None;

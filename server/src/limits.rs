@@ -61,3 +61,38 @@ pub const ORACLE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A chunk of the ledger ends at the first signature beyond this size.
 pub const CHUNK_BYTES: u64 = 5 << 20;
+
+/// A frame of mail above this ends the connection: one message may have [`machine::vats::devices::mailbox::MAX_MESSAGE_BYTES`].
+pub const MAX_MAIL_FRAME_BYTES: usize = 6 << 20;
+
+/// Messages in a frame of mail.
+pub const MAX_MAIL_MESSAGES: usize = 1_000;
+
+/// Messages that a kernel is given at once: four cranks for each, so that what comes in does not pile up in its queue.
+pub const MAIL_AT_ONCE: usize = machine::vats::CRANKS_PER_INPUT as usize / 4;
+
+/// Bytes of messages after which a frame of mail takes no further one, and neither does what a kernel is given at once.
+pub const MAIL_FILL_BYTES: usize = 1 << 20;
+
+/// Bytes of mail from one kernel that wait for ours. With more there, nothing is read from that kernel.
+pub const MAX_MAIL_WAITING_BYTES: usize = 4 << 20;
+
+/// Connections at once of kernels that have not shown who they are.
+pub const MAX_MAIL_STRANGERS: usize = 64;
+
+/// How long another kernel may take to say who it is, or to be connected to.
+pub const MAIL_HELLO_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// After so long without mail an empty frame is sent.
+pub const MAIL_HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// A connection on which nothing has come for so long is given up.
+pub const MAIL_SILENCE: Duration = Duration::from_secs(35);
+
+/// How long to wait until the next attempt to connect to another kernel: first, and at most.
+pub const MAIL_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long to wait when the queue is full.
+pub const MAIL_BUSY_PAUSE: Duration = Duration::from_millis(20);
+
+const _: () = assert!(MAIL_FILL_BYTES + machine::vats::devices::mailbox::MAX_MESSAGE_BYTES + 24 * MAX_MAIL_MESSAGES + 4096 <= MAX_MAIL_FRAME_BYTES);

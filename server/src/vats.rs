@@ -44,7 +44,7 @@ pub(crate) fn first(
 /// `vat bot: SyntaxError: …`, with the place if the stack begins with one.
 pub fn shown(failure: &sandbox::Failure) -> String {
     let sandbox::Failure { name, message, stack } = failure;
-    let place = stack.lines().map(str::trim).find(|line| line.starts_with("at ")).map(|line| format!("\n    {line}")).unwrap_or_default();
+    let place = stack.lines().map(str::trim).find(|line| line.starts_with("at ") && !line.contains("glassbox:")).map(|line| format!("\n    {line}")).unwrap_or_default();
     format!("{name}: {message}{place}")
 }
 

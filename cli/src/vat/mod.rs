@@ -9,6 +9,7 @@
 //! A kept directory goes on where it was: it is not bootstrapped again, and needs no sources, which its ledger has.
 
 mod load;
+mod mail;
 mod run;
 mod serve;
 mod shell;

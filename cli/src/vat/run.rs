@@ -16,6 +16,7 @@ pub(super) const BLOCK_CRANKS: u64 = 256;
 
 /// Run vats until no message is left.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     #[command(flatten)]
     pub(super) vats: Vats,
@@ -38,13 +39,13 @@ pub(super) struct Ended {
     /// How many cranks it was.
     pub cranks: u64,
     interrupted: bool,
-    bootstrap_failed: bool,
+    failed: bool,
 }
 
 impl Ended {
     pub fn into_result(self) -> Result<(), Failed> {
         match self {
-            Ended { bootstrap_failed: true, .. } => Err(Failed { code: 1, message: String::new() }),
+            Ended { failed: true, .. } => Err(Failed { code: 1, message: String::new() }),
             Ended { interrupted: true, cranks, .. } => Err(Failed::new(format!("interrupted after {cranks} cranks"))),
             _ => Ok(()),
         }
@@ -53,7 +54,7 @@ impl Ended {
 
 /// Runs block after block until no message is left, or somebody interrupts.
 pub(super) fn to_the_end(session: &mut Session, interrupt: &Interrupt) -> Result<Ended, Failed> {
-    let mut ended = Ended { cranks: 0, interrupted: false, bootstrap_failed: false };
+    let mut ended = Ended { cranks: 0, interrupted: false, failed: false };
     let _running = interrupt.running();
     while !is_idle(session) {
         if interrupt.is_on() {
@@ -61,8 +62,10 @@ pub(super) fn to_the_end(session: &mut Session, interrupt: &Interrupt) -> Result
             break;
         }
         ended.cranks += session.run(BLOCK_CRANKS).map_err(Failed::new)?.0;
-        ended.bootstrap_failed |= tell_of_bootstrap(session);
+        ended.failed |= tell_of_bootstrap(session);
     }
+    // Its last words are on stderr.
+    ended.failed |= session.machine().as_vats().is_some_and(|vats| vats.panicked().is_some());
     Ok(ended)
 }
 

@@ -1,6 +1,6 @@
 //! `glassbox vat serve`: vats behind the same protocol as a script. What a vat registers with `vats.http` can be called.
 
-use super::{Prepared, Vats};
+use super::{Prepared, Vats, mail};
 use crate::Failed;
 use crate::exec::{self, Listen, Serving};
 use server::commit::Callers;
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 /// Serve vats: what they register can be called.
 #[derive(clap::Args)]
+#[group(skip)]
 pub struct Args {
     #[command(flatten)]
     pub(super) vats: Vats,
@@ -22,15 +23,23 @@ pub struct Args {
     /// Take signed calls only.
     #[arg(long, conflicts_with = "debug")]
     require_auth: bool,
+    #[command(flatten)]
+    mail: mail::Args,
 }
 
 /// The vat that answers calls, always there.
 const HTTP: &str = "http";
 
 pub fn run(args: Args) -> Result<(), Failed> {
-    let Args { vats, listen, root, debug, require_auth } = args;
+    let Args { vats, listen, root, debug, require_auth, mail } = args;
     let kept = vats.dir.as_deref().filter(|dir| vats.only_goes_on(dir));
-    let prepared = if kept.is_some() { None } else { Some(with_root(vats.prepare(&[HTTP])?, root)?) };
+    let mut prepared = if kept.is_some() { None } else { Some(with_root(vats.prepare(&[HTTP])?, root)?) };
+    if let Some(Prepared { install, .. }) = &mut prepared
+        && mail.are_given()
+        && !install.devices.iter().any(|device| device == mail::DEVICE)
+    {
+        install.devices.push(mail::DEVICE.into());
+    }
     let dir = match (&vats.dir, &prepared) {
         (Some(dir), _) => dir.clone(),
         (None, prepared) => beside(prepared.as_ref().map_or("vats", |prepared| &prepared.name), vats.basedir.as_deref()),
@@ -42,8 +51,10 @@ pub fn run(args: Args) -> Result<(), Failed> {
     let options = vats.options(dir, prepared);
     let callers = Callers { debug, require_auth };
     exec::runtime()?.block_on(async {
+        let mail = mail.prepare().await?;
         let serving = Serving::start(listen, options, callers, exec::console(debug || vats.verbose)).await?;
-        serving.to_the_end().await
+        let _carrier = mail.map(|mail| mail.carry(serving.backend()));
+        serving.serve().await
     })
 }
 

@@ -15,7 +15,7 @@ use ledger::{Dir, LedgerSecret, Transaction, TxId, WriteSet};
 use machine::bundle::archive::Ledger;
 use machine::bundle::history::Archive;
 use machine::past::Transactions;
-use machine::service::BUNDLE;
+use machine::service::{BUNDLE, SCRIPT, VATS};
 use machine::state::{Snapshot, State, StateError};
 use machine::{Caller, Checkpoint, Console, Divergence, Fault, Input, Machine, Nobody, Ran, Records, ReplayError, Service, maps};
 use sandbox::Sandbox;
@@ -33,8 +33,8 @@ const MAX_STRETCH_BYTES: u64 = 1 << 30;
 #[derive(Clone)]
 pub struct Kit {
     pub sandbox: Sandbox,
-    /// It is a bundle's.
-    pub is_bundle: bool,
+    /// Which kind of app it is of.
+    pub kind: String,
     /// Opens private tables.
     pub secret: Option<Arc<LedgerSecret>>,
     /// The ledger itself, for requests that look at the past.
@@ -47,16 +47,17 @@ impl Kit {
         let storage = Dir::open(&subject.ledger).map_err(Failed::unable)?;
         let first = Transactions::from(&storage, 1).next().and_then(Result::ok);
         let service = first.as_ref().and_then(|located| located.transaction.public().get(maps::GLASSBOX, maps::SERVICE_KEY));
-        let is_bundle = service.and_then(|record| Service::decode(record).ok()).is_some_and(|service| service.kind == BUNDLE);
+        // A ledger that begins with something else is found by the replay.
+        let kind = service.and_then(|record| Service::decode(record).ok()).map_or(SCRIPT.into(), |service| service.kind);
         let secret = subject.ledger_secret();
         let archive = match &secret {
-            Some(secret) if is_bundle => {
+            Some(secret) if kind == BUNDLE => {
                 let ledger = Ledger::at_rest(&subject.ledger, secret.clone()).map_err(Failed::unable)?;
                 Some(Arc::new(ledger) as Arc<dyn Archive>)
             }
             _ => None,
         };
-        Ok(Kit { sandbox: Sandbox::new().map_err(Failed::unable)?, is_bundle, secret, archive })
+        Ok(Kit { sandbox: Sandbox::new().map_err(Failed::unable)?, kind, secret, archive })
     }
 
     /// Records that open private tables, if that is possible.
@@ -154,10 +155,10 @@ pub fn machine_at(kit: &Kit, start: &Start, folder: &Path) -> Result<Machine, Fa
     let mut machine = match start {
         Start::Beginning => {
             let state = State::open(&folder.join("replay"))?;
-            if kit.is_bundle {
-                Machine::bundle(&sandbox, state, kit.secret.clone(), Box::new(Nobody))?
-            } else {
-                Machine::new(sandbox, state, silent(), Box::new(Nobody))
+            match kit.kind.as_str() {
+                BUNDLE => Machine::bundle(&sandbox, state, kit.secret.clone(), Box::new(Nobody))?,
+                VATS => Machine::vats(&sandbox, state, silent())?,
+                _ => Machine::new(sandbox, state, silent(), Box::new(Nobody)),
             }
         }
         Start::Checkpoint { record, snapshot, .. } => {

@@ -20,5 +20,6 @@ mod support;
 mod trace;
 mod transcripts;
 mod upgrade;
+mod vats;
 mod verify;
 mod wire;

@@ -23,7 +23,7 @@ pub(super) enum Cranked {
 }
 
 /// Why a vat ends.
-enum End {
+pub(super) enum End {
     /// What it did in this crank is undone.
     Undone(Failure),
     /// It wanted to, and what it did counts.
@@ -45,6 +45,10 @@ impl Vats {
     pub(super) fn crank(&mut self) -> Result<Cranked, Fault> {
         let core = self.core_mut();
         core.begin_crank();
+        if core.kernel.is_crowded() {
+            self.collect_cycles()?;
+            return Ok(Cranked::Done);
+        }
         let (vat, delivery) = match core.kernel.next() {
             Next::Idle => return Ok(Cranked::Idle),
             Next::Done => {
@@ -57,17 +61,23 @@ impl Vats {
             }
             Next::Deliver(vat, delivery) => (vat, delivery),
         };
-        core.note(vat, &delivery);
-        let realm = match &delivery {
+        self.work(vat, &delivery)
+    }
+
+    /// Makes a delivery, whatever comes of it: the rest of a crank.
+    pub(super) fn work(&mut self, vat: u64, delivery: &Delivery) -> Result<Cranked, Fault> {
+        let core = self.core_mut();
+        core.note(vat, delivery);
+        let realm = match delivery {
             Delivery::Start(_) => Some(self.realms.fresh(vat)?),
             _ => self.realms.take(vat, self.core.as_ref().expect("not lent"))?,
         };
         let Some(mut realm) = realm else { return Err(Fault::Checkpoint(format!("v{vat} has no heap"))) };
-        let end = self.deliver(vat, &mut realm, &delivery)?;
+        let end = self.deliver(vat, &mut realm, delivery)?;
         let core = self.core_mut();
         let Some(end) = end else {
-            core.kernel.delivered(vat, delivery == Delivery::BringOutYourDead);
-            if let Delivery::Start(_) = delivery
+            core.kernel.delivered(vat, *delivery == Delivery::BringOutYourDead);
+            if let Delivery::Start(_) = *delivery
                 && core.is_dynamic(vat)
             {
                 core.tell_start(vat);
@@ -160,7 +170,7 @@ impl Vats {
     }
 
     /// Makes a delivery, and says why the vat ends by it, if it does.
-    fn deliver(&mut self, vat: u64, realm: &mut VatRealm, delivery: &Delivery) -> Result<Option<End>, Fault> {
+    pub(super) fn deliver(&mut self, vat: u64, realm: &mut VatRealm, delivery: &Delivery) -> Result<Option<End>, Fault> {
         let (outcome, ran) = self.run_realm(vat, realm, delivery)?;
         self.core = Some(ran.core);
         let core = self.core.as_mut().expect("just put");
@@ -269,21 +279,26 @@ fn disconnection(dialect: Dialect, message: &str, incarnation: u64) -> CapData {
 }
 
 impl Core {
-    fn begin_crank(&mut self) {
+    pub(super) fn begin_crank(&mut self) {
+        self.noted = self.events.as_ref().map_or(0, Vec::len);
         self.kernel.begin();
         self.devices.begin();
         self.ended.clear();
     }
 
     /// What a crank did is undone; what follows from that belongs to it, too.
-    fn abandon_crank(&mut self) {
+    pub(super) fn abandon_crank(&mut self) {
         self.kernel.abandon();
         self.devices.abandon();
         self.ended.clear();
         self.kernel.begin();
+        if let Some(events) = &mut self.events {
+            // That it was delivered is true; what the vat did is not.
+            events.truncate(self.noted + 1);
+        }
     }
 
-    fn end_crank(&mut self) {
+    pub(super) fn end_crank(&mut self) {
         self.kernel.finish();
         let settled = self.kernel.take_settled();
         self.replies.extend(settled);

@@ -68,12 +68,18 @@ impl Modules {
     }
 }
 
+/// A string as smallcaps: it is escaped if it begins like something special.
+fn escaped(text: &str) -> String {
+    let escape = if text.starts_with(|c: char| ('!'..='-').contains(&c)) { "!" } else { "" };
+    format!("{escape}{text}")
+}
+
 /// A value as smallcaps.
 fn smallcaps(value: &Value) -> Value {
     match value {
-        Value::String(text) if text.starts_with(|c: char| ('!'..='-').contains(&c)) => Value::String(format!("!{text}")),
+        Value::String(text) => Value::String(escaped(text)),
         Value::Array(items) => items.iter().map(smallcaps).collect(),
-        Value::Object(fields) => Value::Object(fields.iter().map(|(key, value)| (key.clone(), smallcaps(value))).collect()),
+        Value::Object(fields) => Value::Object(fields.iter().map(|(key, value)| (escaped(key), smallcaps(value))).collect()),
         other => other.clone(),
     }
 }
@@ -249,8 +255,8 @@ fn old_bootstrap(install: &Install, vats: &[(String, u64)], devices: &[(String, 
 /// `bootstrap(vats, devices)`.
 fn bootstrap_today(vats: &[(String, u64)], devices: &[(String, u64)], slots: Vec<KRef>) -> CapData {
     let roots: serde_json::Map<String, Value> =
-        vats.iter().enumerate().map(|(n, (name, _))| (name.clone(), json!(format!("${n}.Alleged: root")))).collect();
+        vats.iter().enumerate().map(|(n, (name, _))| (escaped(name), json!(format!("${n}.Alleged: root")))).collect();
     let nodes: serde_json::Map<String, Value> =
-        devices.iter().enumerate().map(|(n, (name, _))| (name.clone(), json!(format!("${}.Alleged: device", vats.len() + n)))).collect();
+        devices.iter().enumerate().map(|(n, (name, _))| (escaped(name), json!(format!("${}.Alleged: device", vats.len() + n)))).collect();
     CapData { body: format!("#{}", json!(["bootstrap", [roots, nodes]])), slots }
 }

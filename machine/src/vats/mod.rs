@@ -16,6 +16,7 @@
 
 mod admin;
 mod crank;
+mod cycles;
 pub mod devices;
 mod dump;
 mod host;
@@ -35,7 +36,7 @@ use crate::outcome;
 use crate::records::Records;
 use crate::{Console, Fault, maps};
 use devices::Devices;
-pub use dump::Dump;
+pub use dump::{DataDump, Dump, ItemDump, MessageDump, PromiseDump, VatTable};
 use host::VatHost;
 pub use install::BUILTIN;
 use install::Modules;
@@ -84,6 +85,8 @@ pub(crate) struct Core {
     activity: Sha256,
     /// For who looks on.
     events: Option<Vec<Event>>,
+    /// How many there were when the crank began.
+    noted: usize,
 }
 
 /// See the [module](self).
@@ -148,6 +151,7 @@ impl Vats {
             replies: Vec::new(),
             activity: Sha256::new(),
             events: None,
+            noted: 0,
         };
         Ok(Vats {
             core: Some(Box::new(core)),
@@ -210,6 +214,17 @@ impl Vats {
     /// The devices.
     pub fn devices(&self) -> &Devices {
         &self.core().devices
+    }
+
+    /// Has every vat say next what it does not need any more. For tests: no input says so.
+    #[doc(hidden)]
+    pub fn reap(&mut self) {
+        self.core_mut().kernel.reap_all();
+    }
+
+    /// The vat without which the kernel could not go on, if one has ended.
+    pub fn panicked(&self) -> Option<u64> {
+        self.core().kernel.tables().counters().panic
     }
 
     /// Whether nothing waits.

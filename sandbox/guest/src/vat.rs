@@ -44,12 +44,21 @@ const PRELUDE: &[(&str, &str)] = prelude![
     "exo",
     "guards",
     "patterns",
+    "datapackage",
     "packages",
     "slots",
     "bodies",
     "liveslots",
     "devices",
     "setup2019",
+    "vatstore",
+    "references",
+    "keys",
+    "states",
+    "kinds",
+    "collections",
+    "weak",
+    "watch",
     "vatdata",
     "realm",
     "shell"
@@ -85,6 +94,9 @@ thread_local! {
 /// Modules are named by their paths from the root of the vat's directory, packages by their own names.
 struct Modules;
 
+/// How vats import those that come with the kernel, which has their sources.
+const BUILTIN: &str = "@agoric/swingset-vat/src/vats/";
+
 impl Resolver for Modules {
     fn resolve<'js>(&mut self, ctx: &Ctx<'js>, base: &str, name: &str, _: Option<ImportAttributes<'js>>) -> Result<String> {
         if PACKAGES.with_borrow(|packages| packages.iter().any(|package| package == name)) {
@@ -94,7 +106,7 @@ impl Resolver for Modules {
         if name.starts_with(HOLDER) && !base.starts_with('/') {
             return Ok(name.into());
         }
-        if base.starts_with(HOLDER) {
+        if base.starts_with(HOLDER) || name.starts_with(BUILTIN) {
             return Ok(name.into());
         }
         let refused = |what: String| Err(Exception::throw_reference(ctx, &what));
@@ -176,6 +188,10 @@ impl Guest {
             let answer = call(ctx, kind, fields)?;
             loop {
                 while ctx.execute_pending_job() {}
+                if answer.is_promise() {
+                    // The host hears of it.
+                    track(ctx.clone(), answer.clone(), Value::new_undefined(ctx.clone()), true);
+                }
                 if REJECTED.with_borrow(Vec::is_empty) {
                     break;
                 }

@@ -48,6 +48,8 @@ pub(super) enum Finished {
         replies: Vec<(Reply, machine::Result)>,
         mail: Option<(Outbox, Outgoing)>,
     },
+    /// Who sends mail to other kernels begins to listen.
+    Post(Outbox, Outgoing),
     /// A request that leaves no transaction: it waits for what it has seen.
     Seen(Tell, Answered),
     Refused(Reply, AuthError),
@@ -64,7 +66,7 @@ impl Finished {
             | Finished::Vats { raw, txid, .. }
             | Finished::Checkpoint { raw, txid, .. } => Some((*txid, raw)),
             Finished::Signature { raw, head, .. } => Some((head.txid, raw)),
-            Finished::Seen(..) | Finished::Refused(..) | Finished::Look(..) => None,
+            Finished::Post(..) | Finished::Seen(..) | Finished::Refused(..) | Finished::Look(..) => None,
         }
     }
 }
@@ -171,6 +173,7 @@ pub(super) fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: 
                         outbox(outgoing);
                     }
                 }
+                Finished::Post(outbox, outgoing) => outbox(outgoing),
                 Finished::Signature { receipts, .. } => {
                     for Receipted { receipt, call } in receipts {
                         let Awaiting { leaf, record, reply, result } = call;

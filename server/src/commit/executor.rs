@@ -89,6 +89,7 @@ impl Executor<'_> {
                     self.vats(work)?;
                     self.after(&mut due, Instant::now())?;
                 }
+                Ok(Work::Post) => self.post()?,
                 Err(RecvTimeoutError::Timeout) if due.is_some_and(|due| due <= Instant::now()) => {
                     self.sign()?;
                     due = None;

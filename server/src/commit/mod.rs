@@ -101,6 +101,7 @@ enum Work {
     Look(oneshot::Sender<View>),
     Archive(Arc<dyn Archive>),
     Vats(machine::vats::Work),
+    Post,
     Publish,
     Sign,
     Stop,
@@ -419,19 +420,24 @@ impl Backend {
         shared.waiting_for_durable.fetch_sub(1, SeqCst);
     }
 
-    /// Queues work for vats: a command, mail.
-    pub fn vats(&self, work: machine::vats::Work) -> Result<(), Refused> {
-        self.0.queue.try_send(Work::Vats(work)).map_err(|error| match error {
-            TrySendError::Full(_) => Refused::Busy,
-            TrySendError::Disconnected(_) => Refused::Stopping,
-        })
+    /// Queues work for vats: a command, mail. If it is refused, it comes back.
+    pub fn vats(&self, work: machine::vats::Work) -> Result<(), (Refused, machine::vats::Work)> {
+        let (refused, work) = match self.0.queue.try_send(Work::Vats(work)) {
+            Ok(()) => return Ok(()),
+            Err(TrySendError::Full(work)) => (Refused::Busy, work),
+            Err(TrySendError::Disconnected(work)) => (Refused::Stopping, work),
+        };
+        match work {
+            Work::Vats(work) => Err((refused, work)),
+            _ => unreachable!("it comes back as it went"),
+        }
     }
 
-    /// From now on `outbox` is told what is to be sent to other kernels, once it is durable. Called on the committer's thread: it must
-    /// not wait.
+    /// From now on `outbox` is told what there is with other kernels, once it is durable: what is there now, and each change. Called
+    /// on the committer's thread: it must not wait.
     pub fn mail(&self, outbox: Outbox) {
         *self.0.outbox.lock().expect("nobody panics with it") = Some(outbox);
-        let _ = self.0.queue.send(Work::Vats(machine::vats::Work::Run(0)));
+        let _ = self.0.queue.send(Work::Post);
     }
 
     /// Deploys other code, as a transaction between two calls.

@@ -1,8 +1,10 @@
 //! What the executor does for vats: calls that settle later, cranks while nothing else is to do, the timer, and mail.
 
 use super::committer::{Awaiting, Finished};
+use super::Shared;
 use super::executor::{Executor, Pending};
 use crate::admit;
+use crate::mail::{Outbox, Outgoing};
 use crate::node::{self, StartError};
 use machine::script::Exports;
 use machine::vats::kernel::Watch;
@@ -15,6 +17,12 @@ use std::time::{Duration, Instant};
 /// What can be called from outside.
 pub(super) fn exports(vats: &Vats) -> Exports {
     Exports { methods: vats.devices().methods(), ..Exports::default() }
+}
+
+/// What there is with other kernels, if that has changed. As long as nobody sends it, it stays new.
+fn take_mail(vats: &mut Vats, shared: &Shared) -> Option<(Outbox, Outgoing)> {
+    let outbox = shared.outbox.lock().expect("nobody panics with it").clone()?;
+    Some((outbox, Arc::new(vats.take_mail()?)))
 }
 
 impl Executor<'_> {
@@ -54,6 +62,18 @@ impl Executor<'_> {
         self.run_vats(input, Some(pending))
     }
 
+    /// Somebody wants to send what there is for other kernels.
+    pub(super) fn post(&mut self) -> Result<(), StartError> {
+        let Some(vats) = self.machine.as_vats_mut() else { return Ok(()) };
+        if !vats.devices().has_mailbox() {
+            tracing::warn!("these vats have no device 'mailbox': no mail comes in or goes out");
+        }
+        match take_mail(vats, self.shared) {
+            Some((outbox, outgoing)) => self.send(Finished::Post(outbox, outgoing)),
+            None => Ok(()),
+        }
+    }
+
     fn run_vats(&mut self, input: &Input, pending: Option<Pending>) -> Result<(), StartError> {
         let number = self.machine.entries();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
@@ -79,10 +99,7 @@ impl Executor<'_> {
                 }
             }
         }
-        let mail = vats.take_mail().and_then(|mail| {
-            let outbox = self.shared.outbox.lock().expect("nobody panics with it").clone()?;
-            Some((outbox, Arc::new(mail)))
-        });
+        let mail = take_mail(vats, self.shared);
         let methods = exports(vats);
         let mut shown = self.shared.exports.lock().expect("nobody panics with it");
         if **shown != methods {

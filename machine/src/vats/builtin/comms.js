@@ -299,7 +299,7 @@ export default function setup(syscall) {
       return late.forEach(tellKernel);
     }
     if (!sendable(method)) return refuse(result, problem(`illegal method name ${String(method)}`));
-    if (!fits(args)) return refuse(result, problem(TOO_LONG));
+    if (method.length > 1_000 || !fits(args)) return refuse(result, problem(TOO_LONG));
     const stuck = args.slots.find(slot => !exportable(slot));
     if (stuck !== undefined) return refuse(result, problem(`cannot send ${stuck} to another machine`));
     const late = [];

@@ -179,6 +179,11 @@ impl Devices {
         self.all.values_mut().find_map(|any| if let Any::Command(command) = any { Some(command) } else { None })
     }
 
+    /// Whether there can be mail.
+    pub fn has_mailbox(&self) -> bool {
+        self.all.values().any(|any| matches!(any, Any::Mailbox(_)))
+    }
+
     /// What there is with other kernels, if that may have changed since it was asked for last, and if a vat takes what they send.
     pub(crate) fn take_mail(&mut self) -> Option<Mail> {
         let mailbox = self.all.values().find_map(|any| if let Any::Mailbox(mailbox) = any { Some(mailbox) } else { None })?;

@@ -106,12 +106,14 @@ impl Message {
             return method.clone();
         }
         let body = self.args.body.strip_prefix('#').unwrap_or(&self.args.body);
-        let Ok(value) = serde_json::from_str::<serde_json::Value>(body) else { return "?".into() };
-        match value.get(0) {
-            Some(serde_json::Value::String(name)) => name.strip_prefix('!').unwrap_or(name).to_owned(),
-            Some(serde_json::Value::Object(tagged)) if tagged.contains_key("@qclass") => "undefined".into(),
-            Some(other) => other.to_string(),
-            None => "?".into(),
+        // Only the first element is read: the arguments may be long, and deeper than is read here.
+        let elements = body.trim_start().strip_prefix('[').unwrap_or_default();
+        match serde_json::Deserializer::from_str(elements).into_iter::<serde_json::Value>().next() {
+            Some(Ok(serde_json::Value::String(name))) if name == "#undefined" => "undefined".into(),
+            Some(Ok(serde_json::Value::String(name))) => name.strip_prefix('!').unwrap_or(&name).to_owned(),
+            Some(Ok(serde_json::Value::Object(tagged))) if tagged.contains_key("@qclass") => "undefined".into(),
+            Some(Ok(other)) => other.to_string(),
+            _ => "?".into(),
         }
     }
 
@@ -138,6 +140,19 @@ mod tests {
             assert_eq!(capdata(body, &[7]).sole_slot(), None, "{body}");
         }
         assert_eq!(capdata(r##"#"$0""##, &[7, 8]).sole_slot(), None);
+    }
+
+    #[test]
+    fn the_name_of_a_method() {
+        let name = |body: &str| Message { method: None, args: capdata(body, &[]), result: None }.method_name();
+        assert_eq!(name("#[\"m\",[1]]"), "m");
+        assert_eq!(name("#[\"!#m\",[]]"), "#m");
+        assert_eq!(name("#[\"#undefined\",[]]"), "undefined");
+        assert_eq!(name("[{\"@qclass\":\"undefined\"},[]]"), "undefined");
+        assert_eq!(name(&format!("#[\"deep\",{}1{}]", "[".repeat(1000), "]".repeat(1000))), "deep");
+        for none in ["", "#", "#[", "#{}", "nonsense", &"[".repeat(1000)] {
+            assert_eq!(name(none), "?", "{none}");
+        }
     }
 
     #[test]

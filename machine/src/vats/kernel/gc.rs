@@ -2,7 +2,9 @@
 //! before anything else happens.
 
 use super::refs::{KRef, Party};
-use super::tables::{GcAction, GcKind, PromiseState};
+use super::clist::is_own;
+use super::tables::{CList, CROWD, GcAction, GcKind, PromiseState};
+use std::collections::{BTreeMap, BTreeSet};
 use super::{Delivery, Kernel, Next};
 
 impl Kernel {
@@ -111,5 +113,80 @@ impl Kernel {
             }
         }
         None
+    }
+}
+
+/// An object that nothing but vats' c-lists refers to.
+pub struct Suspect {
+    /// Whose it is.
+    pub owner: u64,
+    /// What that vat calls it.
+    pub vref: String,
+    /// Vats that import it.
+    pub importers: BTreeSet<u64>,
+}
+
+impl Kernel {
+    /// Whether it is time to look for cycles of garbage.
+    pub fn is_crowded(&self) -> bool {
+        self.tables.object_count() >= self.tables.counters().crowd
+    }
+
+    /// They were looked for: the next time is when there are twice as many objects.
+    pub fn counted(&mut self) {
+        let crowd = (self.tables.object_count() * 2).max(CROWD);
+        self.tables.counters_mut().crowd = crowd;
+    }
+
+    /// Objects that may be part of a cycle of garbage. Vats with a dispatch of their own say nothing of what they hold: what they
+    /// import is no suspect, and neither is what they export.
+    pub fn suspects(&self) -> BTreeMap<u64, Suspect> {
+        let mut suspects = BTreeMap::new();
+        for (party, member) in self.tables.members() {
+            let Party::Vat(vat) = party else { continue };
+            if member.raw {
+                continue;
+            }
+            for (kref, entry) in self.tables.clist(party).into_iter().flat_map(CList::iter) {
+                if let KRef::Object(id) = kref
+                    && entry.reachable
+                    && is_own(&entry.vref)
+                    && entry.vref != "o+0"
+                {
+                    suspects.insert(id, Suspect { owner: vat, vref: entry.vref.clone(), importers: BTreeSet::new() });
+                }
+            }
+        }
+        for (party, member) in self.tables.members() {
+            let Party::Vat(vat) = party else { continue };
+            for (kref, entry) in self.tables.clist(party).into_iter().flat_map(CList::iter) {
+                if let KRef::Object(id) = kref
+                    && entry.reachable
+                    && !member.raw
+                    && !is_own(&entry.vref)
+                    && let Some(suspect) = suspects.get_mut(&id)
+                {
+                    suspect.importers.insert(vat);
+                }
+            }
+        }
+        // What anything else refers to is alive.
+        suspects.retain(|id, suspect| {
+            let reachable = self.tables.object(*id).map_or(0, |object| object.reachable);
+            reachable > 0 && reachable as usize == suspect.importers.len()
+        });
+        suspects
+    }
+
+    /// A vat's exports that only garbage can reach.
+    pub fn drop_exports(&mut self, vat: u64, vrefs: &[String]) {
+        let party = Party::Vat(vat);
+        for vref in vrefs {
+            if let Some(kref) = self.tables.clist(party).and_then(|clist| clist.kref(vref))
+                && let Some(entry) = self.tables.entry_mut(party, kref)
+            {
+                entry.reachable = false;
+            }
+        }
     }
 }

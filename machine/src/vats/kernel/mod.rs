@@ -11,8 +11,10 @@
 //! - No vat reaches what its c-list does not name.
 //! - No promise is resolved by a vat that does not decide it, none twice.
 //! - No trace in the tables of a crank that was abandoned.
+//! - No message to a promise overtakes another one to the same promise, wherever both go.
 //! - No work in proportion to how much waits: queues are maps by number, taken at the front.
 
+mod audit;
 mod capdata;
 mod clist;
 mod gc;
@@ -46,6 +48,8 @@ pub struct Kernel {
     settled: Vec<Settled>,
     /// The promises of the last notification.
     told: Vec<u64>,
+    /// Promises that a vat has resolved in this crank, to something elsewhere.
+    redirected: Vec<u64>,
 }
 
 /// A promise that the kernel waited for.
@@ -229,6 +233,7 @@ impl Kernel {
 
     /// Ends a crank: what nobody refers to any more goes.
     pub fn finish(&mut self) {
+        self.keep_order();
         self.collect();
         self.tables.counters_mut().cranks += 1;
     }
@@ -238,6 +243,7 @@ impl Kernel {
         self.tables.undo();
         self.settled.clear();
         self.maybe_free.clear();
+        self.redirected.clear();
     }
 
     /// Queues a message as the kernel's own, or a device's. What it speaks of gets another reference.

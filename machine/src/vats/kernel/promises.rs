@@ -80,12 +80,16 @@ impl Kernel {
 
     /// A vat is told of a promise; with it of every promise that its data speaks of and that is resolved, too.
     pub(super) fn notify(&mut self, vat: u64, id: u64) -> Next {
-        let was_untold = self.tell(vat, id);
+        let waits = self.tables.promise(id).is_some_and(
+            |promise| matches!(&promise.state, PromiseState::Resolved { untold, .. } if untold.contains(&vat)),
+        );
         let knows = self.tables.clist(Party::Vat(vat)).is_some_and(|clist| clist.entry(KRef::Promise(id)).is_some());
         self.release(KRef::Promise(id));
-        if !was_untold || !knows {
+        if !waits || !knows {
+            self.tell(vat, id);
             return Next::Done;
         }
+        // Not before all have their names here: who is told may be who has resolved it.
         let mut told: Vec<u64> = vec![id];
         let mut seen = BTreeSet::from([id]);
         let mut at = 0;
@@ -120,21 +124,19 @@ impl Kernel {
         Next::Deliver(vat, Delivery::Notify(resolutions))
     }
 
-    /// The vat knows now, or never will. Whether it was waiting. When it was the last, the promise leaves the list of who has resolved
-    /// it, too.
-    fn tell(&mut self, vat: u64, id: u64) -> bool {
-        let Some(PromiseState::Resolved { untold, .. }) = self.tables.promise(id).map(|promise| &promise.state) else { return false };
+    /// The vat knows now, or never will. When it was the last, the promise leaves the list of who has resolved it, too.
+    fn tell(&mut self, vat: u64, id: u64) {
+        let Some(PromiseState::Resolved { untold, .. }) = self.tables.promise(id).map(|promise| &promise.state) else { return };
         if !untold.contains(&vat) {
-            return false;
+            return;
         }
         let promise = self.tables.promise_mut(id).expect("just seen");
-        let PromiseState::Resolved { untold, resolver, .. } = &mut promise.state else { return false };
+        let PromiseState::Resolved { untold, resolver, .. } = &mut promise.state else { return };
         untold.remove(&vat);
         if untold.is_empty()
             && let Some(resolver) = resolver.take()
         {
             self.retire_promise(resolver, id);
         }
-        true
     }
 }

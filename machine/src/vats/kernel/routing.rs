@@ -1,7 +1,7 @@
 //! Where a message goes.
 
 use super::refs::{KRef, Party};
-use super::tables::PromiseState;
+use super::tables::{Item, PromiseState};
 use super::{Delivery, Dialect, Kernel, Message, Next};
 
 impl Kernel {
@@ -62,6 +62,36 @@ impl Kernel {
         self.tables.put_queued(id, n, message);
     }
 
+    /// Somebody decides a promise from now on: what has waited for it goes there, before what is in the queue for it.
+    fn pass_on(&mut self, id: u64) {
+        let Some(PromiseState::Unresolved { queue: (from, to), .. }) = self.tables.promise(id).map(|promise| &promise.state) else { return };
+        let (from, to) = (*from, *to);
+        if from == to {
+            return;
+        }
+        let later = self.tables.bound_for(id);
+        for n in from..to {
+            if let Some(message) = self.tables.take_queued(id, n) {
+                self.tables.push(Item::Send(KRef::Promise(id), message));
+            }
+        }
+        if let Some(promise) = self.tables.promise_mut(id)
+            && let PromiseState::Unresolved { queue, .. } = &mut promise.state
+        {
+            queue.0 = to;
+        }
+        self.tables.put_back(&later);
+    }
+
+    /// A vat that resolves a promise to something elsewhere sends on what it was given for it. What is still in the queue for the promise
+    /// goes there by itself from now on: behind that.
+    pub(super) fn keep_order(&mut self) {
+        for id in std::mem::take(&mut self.redirected) {
+            let later = self.tables.bound_for(id);
+            self.tables.put_back(&later);
+        }
+    }
+
     /// What a message referred to while it was queued, it refers to no more.
     pub(super) fn drop_message(&mut self, target: KRef, message: &Message) {
         self.release(target);
@@ -94,6 +124,7 @@ impl Kernel {
         let args = self.export_data(party, &message.args);
         let result = message.result.map(|id| {
             self.set_decider(id, Some(vat));
+            self.pass_on(id);
             self.export(party, KRef::Promise(id))
         });
         self.drop_message(queued_for, &message);

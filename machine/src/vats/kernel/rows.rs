@@ -48,6 +48,7 @@ struct CountersRow {
     device: u64,
     meter: u64,
     upgrade: u64,
+    crowd: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     panic: Option<u64>,
     run: (u64, u64),
@@ -179,8 +180,8 @@ impl Row {
     fn value(&self, tables: &Tables) -> Option<Vec<u8>> {
         match self {
             Row::Counters => {
-                let Counters { object, promise, device_node, vat, device, meter, upgrade, panic, run, cranks, log } = *tables.counters();
-                Some(json(&CountersRow { object, promise, node: device_node, vat, device, meter, upgrade, panic, run, cranks, log }))
+                let Counters { object, promise, device_node, vat, device, meter, upgrade, crowd, panic, run, cranks, log } = *tables.counters();
+                Some(json(&CountersRow { object, promise, node: device_node, vat, device, meter, upgrade, crowd, panic, run, cranks, log }))
             }
             Row::Member(party) => tables.member(*party).map(|member| json(&member_row(member))),
             Row::Object(id) => tables.object(*id).map(|object| {
@@ -414,8 +415,8 @@ fn read_row(tables: &mut Tables, key: &str, value: &[u8]) -> Option<()> {
         serde_json::from_slice(value).ok()
     }
     if key == "kernel" {
-        let CountersRow { object, promise, node, vat, device, meter, upgrade, panic, run, cranks, log } = parse(value)?;
-        let counters = Counters { object, promise, device_node: node, vat, device, meter, upgrade, panic, run, cranks, log };
+        let CountersRow { object, promise, node, vat, device, meter, upgrade, crowd, panic, run, cranks, log } = parse(value)?;
+        let counters = Counters { object, promise, device_node: node, vat, device, meter, upgrade, crowd, panic, run, cranks, log };
         tables.set_counters(counters);
     } else if let Some(n) = key.strip_prefix("run.") {
         tables.put_run(n.parse().ok()?, parse::<ItemRow>(value)?.read().ok()?);
@@ -439,6 +440,8 @@ fn read_row(tables: &mut Tables, key: &str, value: &[u8]) -> Option<()> {
     } else if let Some((promise, n)) = key.split_once(".queue.") {
         let Item::Send(_, message) = parse::<ItemRow>(value)?.read().ok()? else { return None };
         tables.put_queued(promise_of(promise).ok()?, n.parse().ok()?, message);
+    } else if key.ends_with(".state") {
+        // A device's, which reads it itself.
     } else if let Some(id) = key.strip_prefix('m') {
         tables.put_meter(id.parse().ok()?, parse::<Meter>(value)?);
     } else if let Ok(kref) = key.parse::<KRef>() {

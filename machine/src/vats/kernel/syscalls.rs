@@ -90,6 +90,11 @@ impl Kernel {
             all.push((id, *rejected, data));
         }
         for (id, rejected, data) in all {
+            if let (false, Some(KRef::Object(object))) = (rejected, data.sole_slot())
+                && self.tables.object(object).is_some_and(|object| object.owner != Some(Party::Vat(vat)))
+            {
+                self.redirected.push(id);
+            }
             self.settle(id, rejected, data, Some(vat));
             // Who hears of it may still be told in the names of before; without anybody it is over here, too.
             let told = self.tables.promise(id).is_none_or(

@@ -192,6 +192,8 @@ pub struct Counters {
     pub meter: u64,
     /// The next upgrade's.
     pub upgrade: u64,
+    /// With so many objects it is time to look for cycles of garbage.
+    pub crowd: u64,
     /// A vat has ended without which the kernel cannot go on.
     pub panic: Option<u64>,
     /// The number of the first in the run queue, and of the next one that comes.
@@ -202,9 +204,12 @@ pub struct Counters {
     pub log: u64,
 }
 
+/// The least objects at which cycles of garbage are looked for.
+pub(super) const CROWD: u64 = 2_000;
+
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { object: 20, promise: 40, device_node: 30, vat: 1, device: 7, meter: 1, upgrade: 1, panic: None, run: (0, 0), cranks: 0, log: 0 }
+        Counters { object: 20, promise: 40, device_node: 30, vat: 1, device: 7, meter: 1, upgrade: 1, crowd: CROWD, panic: None, run: (0, 0), cranks: 0, log: 0 }
     }
 }
 
@@ -282,6 +287,8 @@ pub struct Tables {
     promises: BTreeMap<u64, Promise>,
     queued: BTreeMap<(u64, u64), Message>,
     run: BTreeMap<u64, Item>,
+    /// Of the run queue: what is for a promise, by its numbers there.
+    bound: BTreeMap<u64, BTreeSet<u64>>,
     clists: BTreeMap<Party, CList>,
     gc: BTreeSet<GcAction>,
     reap: BTreeSet<u64>,
@@ -315,6 +322,10 @@ impl Tables {
 
     pub(crate) fn objects(&self) -> impl Iterator<Item = (u64, &Object)> {
         self.objects.iter().map(|(id, object)| (*id, object))
+    }
+
+    pub(crate) fn object_count(&self) -> u64 {
+        self.objects.len() as u64
     }
 
     pub(crate) fn promise(&self, id: u64) -> Option<&Promise> {
@@ -455,17 +466,53 @@ impl Tables {
         Some(before)
     }
 
+    /// What stands at a number of the run queue from now on.
+    fn set_run(&mut self, n: u64, item: Option<Item>) -> Option<Item> {
+        let before = self.run.remove(&n);
+        if let Some(Item::Send(KRef::Promise(id), _)) = &before
+            && let Some(numbers) = self.bound.get_mut(id)
+        {
+            numbers.remove(&n);
+            if numbers.is_empty() {
+                self.bound.remove(id);
+            }
+        }
+        if let Some(item) = item {
+            if let Item::Send(KRef::Promise(id), _) = &item {
+                self.bound.entry(*id).or_default().insert(n);
+            }
+            self.run.insert(n, item);
+        }
+        before
+    }
+
     /// Puts something behind all that waits.
     pub(crate) fn push(&mut self, item: Item) {
         let n = self.counters.run.1;
         self.counters_mut().run.1 += 1;
-        self.run.insert(n, item);
+        self.set_run(n, Some(item));
         self.note(Row::Run(n), Undo::Run(n, None));
+    }
+
+    /// The numbers of what waits in the run queue for a promise.
+    pub(super) fn bound_for(&self, promise: u64) -> Vec<u64> {
+        self.bound.get(&promise).map(|numbers| numbers.iter().copied().collect()).unwrap_or_default()
+    }
+
+    /// Puts these behind all that waits, in their order.
+    pub(super) fn put_back(&mut self, numbers: &[u64]) {
+        for &n in numbers {
+            if let Some(item) = self.set_run(n, None) {
+                self.note(Row::Run(n), Undo::Run(n, Some(item.clone())));
+                self.push(item);
+            }
+        }
     }
 
     /// Takes what waits longest.
     pub(crate) fn pop(&mut self) -> Option<Item> {
-        let (n, item) = self.run.pop_first()?;
+        let (&n, _) = self.run.first_key_value()?;
+        let item = self.set_run(n, None)?;
         self.counters_mut().run.0 = n + 1;
         self.note(Row::Run(n), Undo::Run(n, Some(item.clone())));
         Some(item)
@@ -547,7 +594,7 @@ impl Tables {
                 Undo::Object(id, before) => put(&mut self.objects, id, before),
                 Undo::Promise(id, before) => put(&mut self.promises, id, before),
                 Undo::Queued(promise, n, before) => put(&mut self.queued, (promise, n), before),
-                Undo::Run(n, before) => put(&mut self.run, n, before),
+                Undo::Run(n, before) => drop(self.set_run(n, before)),
                 Undo::Entry(party, kref, before) => {
                     let clist = self.clists.entry(party).or_default();
                     if let Some(entry) = clist.by_kref.remove(&kref) {
@@ -595,7 +642,7 @@ impl Tables {
     }
 
     pub(super) fn put_run(&mut self, n: u64, item: Item) {
-        self.run.insert(n, item);
+        self.set_run(n, Some(item));
     }
 
     pub(super) fn put_log(&mut self, n: u64, line: String) {

@@ -34,8 +34,8 @@
   }
 
   function decoder(isSmallcaps, slots) {
-    const values = new decoders.Slots(slots === '' ? NONE : slots.split(','), valueOf);
-    return isSmallcaps ? new Smallcaps(values) : new decoders.CapData(values, is2019, 'forbidCycles');
+    const list = slots === '' ? NONE : slots.split(',');
+    return isSmallcaps ? new Smallcaps(list, valueOf) : new decoders.CapData(list, valueOf, is2019, 'forbidCycles');
   }
 
   // Whether what JSON has for a value is the value.

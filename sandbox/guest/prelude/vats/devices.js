@@ -16,7 +16,7 @@
     #vref;
     constructor(vref) { this.#vref = vref; }
     get(_target, method) {
-      if (typeof method !== 'string') return undefined;
+      if (typeof method !== 'string' || !method.isWellFormed()) return undefined;
       const vref = this.#vref;
       return harden((...args) => {
         const data = liveslots.write(harden(args), forbidPromises);

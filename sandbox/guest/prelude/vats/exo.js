@@ -131,6 +131,8 @@
       return Far(tag, prototype);
     }
 
+    runtime.guardedPrototype = guardedPrototype;
+
     const empty = harden({});
     const initEmpty = () => empty;
 

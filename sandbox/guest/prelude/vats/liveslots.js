@@ -13,7 +13,7 @@
   const { adopt, applyMethod, getMethodNames, newPending, registerPresence, rejectPending, resolvePending } = runtime;
   const { read, readArgs, readCall, writeArgs, write: writeValue, quick, NONE } = runtime.bodies;
   const { imported, decided, vrefs, fresh, target: exportOf, vrefOf, valueOf, retain, nextPromise, forgetAllocated } = table;
-  const { Error, Promise, Set, WeakMap } = globalThis;
+  const { Error, Promise, Set, TypeError, WeakMap } = globalThis;
   const { stringify } = JSON;
   const { apply } = Reflect;
   const { quotedName } = runtime.encoders;
@@ -306,6 +306,8 @@
 
   function mustBeName(method) {
     if (typeof method !== 'string') throw new Error(`message has non-string .method ${StringOf(method)}`);
+    // Nobody outside of the vat could read it.
+    if (!method.isWellFormed()) throw new TypeError('message has a .method that is not well-formed');
   }
 
   // `args` are hardened values. `result` is settled by a notification; until then what is sent to its promise goes out at once.
@@ -343,12 +345,27 @@
   };
 
   function importPromise(vpid) {
+    const promise = revivePromise(vpid);
+    subscribe(vpid);
+    return promise;
+  }
+
+  // A promise that an earlier incarnation has subscribed to.
+  function revivePromise(vpid) {
+    const known = imported.get(vpid);
+    if (known !== undefined) return known.promise;
     const pending = newPending(ofPromises);
     const { promise } = pending;
     imported.set(vpid, pending);
     vrefs.set(promise, vpid);
-    subscribe(vpid);
     return promise;
+  }
+
+  // The kernel gets to know a promise of the vat, which has just got its name, and tells the next incarnation what becomes of it.
+  function exportPromise(vpid) {
+    retain(NONE);
+    to.subscribe(vpid);
+    announce([]);
   }
 
   // Of 2019: an object that can only be printed. Today's is a remotable.
@@ -397,5 +414,5 @@
     retires = false;
   }
 
-  runtime.liveslots = { become, through, kernel: () => to, direct: kernel, message, notify, read, write, exit };
+  runtime.liveslots = { become, through, kernel: () => to, direct: kernel, message, notify, read, write, exit, revivePromise, exportPromise };
 })

@@ -82,27 +82,6 @@
     return result;
   };
 
-  // --- @agoric/vat-data ---
-
-  const VAT_DATA = ['defineKind', 'defineKindMulti', 'makeKindHandle', 'defineDurableKind', 'defineDurableKindMulti', 'canBeDurable',
-    'providePromiseWatcher', 'watchPromise', 'makeScalarBigMapStore', 'makeScalarBigWeakMapStore', 'makeScalarBigSetStore',
-    'makeScalarBigWeakSetStore'];
-  const provide = (store, key, make) => {
-    if (!store.has(key)) store.init(key, make(key));
-    return store.get(key);
-  };
-  const vatData = { provide };
-  for (const name of VAT_DATA) {
-    defineProperty(vatData, name, { get: () => runtime.VatData[name], enumerable: true, configurable: false });
-  }
-  const provideStore = (maker) => (baggage, name, options) => provide(baggage, name,
-    () => runtime.VatData[maker](name, { durable: true, ...options }));
-  vatData.provideDurableMapStore = provideStore('makeScalarBigMapStore');
-  vatData.provideDurableWeakMapStore = provideStore('makeScalarBigWeakMapStore');
-  vatData.provideDurableSetStore = provideStore('makeScalarBigSetStore');
-  vatData.provideDurableWeakSetStore = provideStore('makeScalarBigWeakSetStore');
-  vatData.provideKindHandle = (baggage, name) => provide(baggage, `${name}_kindHandle`, () => runtime.VatData.makeKindHandle(name));
-
   // --- The table ---
 
   const eventualSend = { E, HandledPromise };
@@ -132,7 +111,7 @@
     ses: none,
     '@endo/patterns': all,
     '@endo/exo': exo,
-    '@agoric/store': { ...all, ...exo },
+    '@agoric/store': { ...all, ...exo, ...runtime.heapStores },
     '@agoric/assert': { assert, details, q: quote, quote, X: details, Fail, an: runtime.an, default: assert },
     '@agoric/harden': { default: harden },
     '@agoric/nat': { default: Nat2019, Nat: Nat2019 },
@@ -143,7 +122,7 @@
     '@agoric/produce-promise': { makePromise: producePromise, producePromise, isPromise: pass.isPromise, default: producePromise },
     '@agoric/internal': { objectMap, deepMapObject, allValues, assertAllDefined, bindAllMethods, PromiseAllOrErrors, aggregateTryFinally,
       deeplyFulfilledObject: pass.deeplyFulfilled },
-    '@agoric/vat-data': vatData,
+    '@agoric/vat-data': runtime.dataPackage,
   };
   runtime.promiseKit = promiseKit;
   runtime.packages = create(null);

@@ -442,10 +442,15 @@
   function makeRemotable(iface) {
     assertIface(iface);
     const remotable = freeze(create(tagRecord(ObjectPrototype, iface)));
+    declareRemotable(remotable);
+    return remotable;
+  }
+
+  // An object without properties that inherits from a remotable: frozen, and not looked at.
+  function declareRemotable(remotable) {
     markHardened(remotable);
     remotables.set(remotable, true);
     styles.set(remotable, 'remotable');
-    return remotable;
   }
 
   const GET_METHOD_NAMES = '__getMethodNames__';
@@ -547,4 +552,5 @@
   });
   for (const name of ['passStyleOf', 'isPassable', 'getInterfaceOf', 'makeTagged', 'Remotable', 'Far']) runtime[name] = runtime.pass[name];
   runtime.makeRemotable = harden(makeRemotable);
+  runtime.declareRemotable = declareRemotable;
 })

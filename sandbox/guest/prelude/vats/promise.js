@@ -53,6 +53,8 @@
     this.promise = promise;
     this.settle = justResolve;
     this.refuse = justReject;
+    // They would hold the promise, and what it comes to.
+    justResolve = justReject = undefined;
     this.handler = handler;
   }
   Pending.prototype = { __proto__: null, state: WAITS, next: undefined, internal: true, adopted: false, queue: undefined };

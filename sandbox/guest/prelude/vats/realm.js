@@ -22,6 +22,7 @@
 
   async function startVat(optionsText, body, slots) {
     const { name, vatID, module, upgrade } = parse(optionsText);
+    runtime.virtual?.start(vatID, upgrade === true);
     const { module: namespace } = await native.importModule(module);
     const { default: setup, buildRootObject: build } = namespace;
     if (typeof setup === 'function') {
@@ -41,7 +42,6 @@
       return stringify({ dialect: '2019', dispatch: 'liveslots' });
     }
     liveslots.become('today', vatID);
-    runtime.virtual?.start(upgrade === true);
     definePowers();
     const parameters = liveslots.read(body, slots);
     const root = await build(runtime.vatPowers, parameters, runtime.virtual?.baggage());
@@ -82,9 +82,8 @@
       case 'dropExports': return (raw === undefined ? table : raw).dropExports(fields);
       case 'retireExports': return (raw === undefined ? table : raw).retireExports(fields);
       case 'retireImports': return (raw === undefined ? table : raw).retireImports(fields);
-      case 'bringOutYourDead':
-      case 'stopVat':
-        return raw === undefined ? table.bringOutYourDead() : undefined;
+      case 'bringOutYourDead': return raw === undefined ? table.bringOutYourDead() : undefined;
+      case 'stopVat': return raw === undefined ? runtime.virtual?.stop() : undefined;
       default: throw new TypeError(`unknown delivery type ${kind}`);
     }
   }

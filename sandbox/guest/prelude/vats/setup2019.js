@@ -33,6 +33,11 @@
     return value;
   }
 
+  function name(value) {
+    if (!text(value, 'method').isWellFormed()) throw new TypeError('method is not well-formed');
+    return value;
+  }
+
   function capdata(data) {
     if (data === null || typeof data !== 'object' || typeof data.body !== 'string') throw new TypeError('capdata has non-string .body');
     if (!Array.isArray(data.slots)) throw new TypeError('capdata has non-Array slots');
@@ -44,7 +49,7 @@
   const syscall = harden({
     send(target, method, args, result) {
       const { body, slots } = capdata(args);
-      ours.send(text(target, 'target'), text(method, 'method'), body, slots, result === undefined || result === null ? '' : text(result, 'result'));
+      ours.send(text(target, 'target'), name(method), body, slots, result === undefined || result === null ? '' : text(result, 'result'));
     },
     subscribe(vpid) { ours.subscribe(text(vpid, 'promise')); },
     fulfillToData(vpid, data) { ours.resolveOne(text(vpid, 'promise'), false, capdata(data)); },
@@ -52,7 +57,7 @@
     reject(vpid, data) { ours.resolveOne(text(vpid, 'promise'), true, capdata(data)); },
     callNow(device, method, args) {
       const { body, slots } = capdata(args);
-      return harden(ours.callNow(text(device, 'device'), text(method, 'method'), body, slots));
+      return harden(ours.callNow(text(device, 'device'), name(method), body, slots));
     },
   });
 

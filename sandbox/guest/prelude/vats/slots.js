@@ -26,7 +26,7 @@
   const dropped = new Set(); // o+N that the kernel cannot reach and still knows
   const dead = new Set(); // vrefs whose object has gone since the kernel has been told last
 
-  let nextExport = 10;
+  let nextExport = 1;
   let nextPromise = FIRST_PROMISE;
   let makePresence, makeDevice, importPromise;
   let allocated = []; // vrefs of the serialisation that is going on
@@ -35,7 +35,7 @@
   // Exports of 2019 count from 1. Today's from 10: below are the kinds of collections.
   function become(makers, is2019) {
     ({ makePresence, makeDevice, importPromise } = makers);
-    nextExport = is2019 ? 1 : 10;
+    nextExport = Math.max(nextExport, is2019 ? 1 : 10);
   }
 
   const registry = new FinalizationRegistry((vref) => {
@@ -47,6 +47,13 @@
   });
 
   const isVirtual = (vref) => vref[1] === '+' && (vref[2] === 'v' || vref[2] === 'd') && vref[0] === 'o';
+
+  // A name for an object that only stored data mentions so far.
+  function nameWeakly(object) {
+    const vref = 'o+' + nextExport++;
+    bindWeakly(object, vref);
+    return vref;
+  }
 
   // Remembers `object` under `vref` without holding it.
   function bindWeakly(object, vref) {
@@ -179,11 +186,23 @@
 
   // Finds what has gone, and tells. Virtual objects that go may take others with them.
   async function bringOutYourDead() {
+    if (runtime.virtual !== undefined) runtime.virtual.beforeCollection();
+    await tellOfTheDead(false);
+  }
+
+  // The heap comes to an end: what no durable data holds has gone. Of the objects that end with it the kernel knows itself.
+  async function abandonHeap() {
+    for (const vref of weakly.keys()) dead.add(vref);
+    weakly.clear();
+    await tellOfTheDead(true);
+  }
+
+  async function tellOfTheDead(isLast) {
     const dropImports = [];
     const retire = new Set();
     const retired = [];
     for (;;) {
-      gc();
+      if (!isLast) gc();
       // Finalizers are jobs, and before this one in the queue.
       await undefined;
       if (dead.size === 0) break;
@@ -192,6 +211,7 @@
       for (let i = 0; i < gone.length; i++) {
         const vref = gone[i];
         const { virtual } = runtime;
+        if (isLast && vref[1] === '+' && vref[2] !== 'd') continue;
         if (isVirtual(vref)) {
           const { retire: facets } = virtual.collect(vref);
           for (let j = 0; j < facets.length; j++) retired[retired.length] = facets[j];
@@ -224,8 +244,10 @@
   //
   // `runtime.virtual`, if set before a vat starts, is asked:
   //   VatData, WeakMap, WeakSet   what the vat gets under these names
-  //   start(isUpgrade), baggage(), started()   before and after buildRootObject of a vat of today, whose third argument is the
+  //   start(vatID, isUpgrade), baggage(), started()   before and after buildRootObject; the third argument of today's is the
   //                           baggage. None of them needs to ask the store for anything before the vat does.
+  //   stop()                  the incarnation ends
+  //   beforeCollection()      let go of what is held for speed alone
   //   reanimate(vref, iface)  the object or facet of a virtual vref, from memory or from the store
   //   retain(vref)            the kernel can reach it from now on
   //   dropExport(vref), retireExport(vref)   the kernel cannot reach it any more, or does not know it any more
@@ -238,7 +260,16 @@
   // time, so that the kernel is not taken to know what only the store mentions; `valueOf` as the second; `bindWeakly` for its
   // objects; `died` for what lost its last hold in the store, so that the next `bringOutYourDead` looks at it;
   // `nextExportNumber` for the ids of kinds. Remotables that data mentions are its own to hold.
+  // `alive` is the object that a vref has in the heap, `isKnown` whether it has not been said to have gone; `counters` and
+  // `resume` are for the numbers of the next incarnation.
   const died = (vref) => { dead.add(vref); };
+  const alive = (vref) => weakly.get(vref)?.deref();
+  const isKnown = (vref) => weakly.has(vref);
+  const counters = () => [nextExport, nextPromise];
+  function resume(exportNumber, promiseNumber) {
+    nextExport = Math.max(nextExport, exportNumber);
+    nextPromise = Math.max(nextPromise, promiseNumber);
+  }
   const settleAllocated = forgetAllocated;
   const nextExportNumber = () => nextExport++;
 
@@ -246,7 +277,7 @@
     vrefs, imported, decided, fresh, become, hold, bindWeakly, vrefOf, valueOf, retain, forgetAllocated, settleAllocated, died, nextExportNumber, isVirtual,
     target: (vref) => exported.get(vref),
     nextPromise: () => 'p+' + nextPromise++,
-    dropExports, retireExports, retireImports, bringOutYourDead,
+    dropExports, retireExports, retireImports, bringOutYourDead, abandonHeap, nameWeakly, alive, isKnown, counters, resume,
     sizes: () => ({ exported: exported.size, weakly: weakly.size, imported: imported.size, decided: decided.size, dropped: dropped.size, dead: dead.size }),
   };
 })

@@ -29,18 +29,27 @@ pub const PRELUDE: &[&str] = &[
     "exo",
     "guards",
     "patterns",
+    "datapackage",
     "packages",
     "slots",
     "bodies",
     "liveslots",
     "devices",
     "setup2019",
+    "vatstore",
+    "references",
+    "keys",
+    "states",
+    "kinds",
+    "collections",
+    "weak",
+    "watch",
     "vatdata",
     "realm",
     "shell",
 ];
 
-const MAX_REALMS: usize = 64;
+const MAX_REALMS: usize = 128;
 const HOLDER: &str = "holder:";
 
 type Sources = Rc<RefCell<HashMap<String, String>>>;
@@ -147,6 +156,8 @@ fn boot<'js>(ctx: &Ctx<'js>, host: Function<'js>, texts: &[(String, String)]) ->
     for name in ["E", "Far"] {
         ctx.globals().set(name, runtime.get::<_, Value>(name)?)?;
     }
+    ctx.globals().set("vatData", runtime.get::<_, Value>("dataPackage")?)?;
+    ctx.globals().set("M", runtime.get::<_, Object>("patterns")?.get::<_, Value>("M")?)?;
     Ok(entry)
 }
 

@@ -1,0 +1,97 @@
+//! Vats that take calls, with the same clients as scripts.
+
+use super::Folder;
+use crate::support::{Place, Server, glassbox, run, stderr, stdout};
+use std::path::Path;
+
+struct Served {
+    place: Place,
+    server: Server,
+}
+
+fn serve(folder: &Path, args: &[&str]) -> Served {
+    let place = Place::new("none.js", "");
+    let server = again(&place, folder, args);
+    Served { place, server }
+}
+
+fn again(place: &Place, folder: &Path, args: &[&str]) -> Server {
+    let mut command = glassbox();
+    command.args(["vat", "serve"]).arg(folder).args(["-p", "0", "--dir"]).arg(place.root().join("kernel")).args(args);
+    place.serve_as(command)
+}
+
+const BANK: &str = "import { E, Far } from '@endo/far';
+export const buildRootObject = () => {
+  let total = 0;
+  const waiting = [];
+  return Far('root', {
+    add: n => (total += n),
+    total: () => total,
+    who: () => 'nobody',
+    fail() { throw new RangeError('too much'); },
+    promise: () => new Promise(resolve => waiting.push(resolve)),
+    release() { for (const resolve of waiting.splice(0)) resolve(total); return 'released'; },
+    object: () => Far('object', {}),
+    loop() { for (;;) {} },
+  });
+};
+";
+
+fn bank() -> Folder {
+    Folder::new(&[
+        (
+            "bootstrap.js",
+            "import { E, Far } from '@endo/far';
+export const buildRootObject = () => Far('root', { bootstrap: vats => E(vats.http).register(vats.bank) });
+",
+        ),
+        ("vat-bank.js", BANK),
+    ])
+}
+
+#[test]
+fn calls_are_transactions_of_vats() {
+    let folder = bank();
+    let Served { place, server } = serve(folder.path(), &[]);
+    assert_eq!(server.ask(&["add", "5"]), "5\n");
+    assert_eq!(server.ask(&["add", "7"]), "12\n");
+    let output = server.call(&["fail"]);
+    assert!(stderr(&output).contains("RangeError: too much"), "{}", stderr(&output));
+    let output = server.call(&["object"]);
+    assert!(stderr(&output).contains("only data can leave"), "{}", stderr(&output));
+    let output = server.call(&["nothing"]);
+    assert_ne!(output.status.code(), Some(0));
+    server.kill();
+    let server = again(&place, folder.path(), &[]);
+    assert_eq!(server.ask(&["total"]), "12\n");
+    let receipts = place.root().join("receipts");
+    let output = server.call(&["add", "1", "--receipts", receipts.to_str().expect("a plain path")]);
+    assert_eq!(stdout(&output), "13\n", "{}", stderr(&output));
+    assert_eq!(server.stop(), Some(0));
+    let dir = place.root().join("kernel");
+    let output = run(&["verify", dir.to_str().expect("a plain path"), "--receipts", receipts.to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+}
+
+#[test]
+fn a_vat_that_loops_ends_alone_and_the_service_goes_on() {
+    let folder = bank();
+    let Served { server, .. } = serve(folder.path(), &["--instructions", "50000000"]);
+    let output = server.call(&["loop"]);
+    assert!(stderr(&output).contains("vat terminated"), "{}", stderr(&output));
+    let output = server.call(&["total"]);
+    assert!(stderr(&output).contains("vat terminated"), "{}", stderr(&output));
+    assert_eq!(server.stop(), Some(0));
+}
+
+#[test]
+fn a_root_is_served_by_its_name() {
+    let folder = Folder::new(&[
+        ("bootstrap.js", "import { Far } from '@endo/far';\nexport const buildRootObject = () => Far('root', { bootstrap() {} });\n"),
+        ("vat-bank.js", BANK),
+    ]);
+    let Served { server, .. } = serve(folder.path(), &["--root", "bank"]);
+    assert_eq!(server.ask(&["add", "2"]), "2\n");
+    assert_eq!(server.stop(), Some(0));
+}

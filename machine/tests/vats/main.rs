@@ -1,0 +1,13 @@
+//! Real vats on the real machine, in memory.
+
+#![allow(clippy::unwrap_used)]
+
+mod burst;
+mod graphs;
+mod hostile;
+mod order;
+mod passing;
+mod readme;
+mod resumption;
+mod stage;
+mod tables;
