@@ -99,9 +99,13 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
         again.push(ping_pong.run(Some(&dir), &[])?.elapsed_ms);
     }
     let quoted = "SwingSet on the same machine 505";
-    rows.push(Row::most("vats: ping-pong in memory", "deliveries/CPU-s", &memory).target(Target::AtLeast(15_000.0)).quoted(quoted));
+    rows.push(
+        Row::most("vats: ping-pong in memory", "deliveries/CPU-s", &memory).target(Target::AtLeast(15_000.0)).quoted(quoted),
+    );
     let quoted = "SwingSet on the same machine 383";
-    rows.push(Row::most("vats: ping-pong, ledger on disk", "deliveries/CPU-s", &kept).target(Target::AtLeast(10_000.0)).quoted(quoted));
+    rows.push(
+        Row::most("vats: ping-pong, ledger on disk", "deliveries/CPU-s", &kept).target(Target::AtLeast(10_000.0)).quoted(quoted),
+    );
     rows.push(Row::new("vats: ledger for each delivery", "bytes", &bytes).target(Target::AtMost(200.0)).quoted("SwingSet 330"));
     rows.push(Row::new("vats: verify, CPU for 1,000 deliveries", "ms", &audit));
     let detail = format!("nothing left to do, after {deliveries} deliveries");

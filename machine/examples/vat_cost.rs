@@ -54,7 +54,11 @@ fn run() -> Result<(), Box<dyn Error + Send + Sync>> {
         }
     }
     let took = began.elapsed();
-    println!("{cranks} cranks in {took:?}: {:.1} µs each, {} bytes each", took.as_secs_f64() * 1e6 / cranks as f64, bytes / cranks.max(1) as usize);
+    println!(
+        "{cranks} cranks in {took:?}: {:.1} µs each, {} bytes each",
+        took.as_secs_f64() * 1e6 / cranks as f64,
+        bytes / cranks.max(1) as usize
+    );
     println!("{}", serde_json::to_string(&machine.as_vats().ok_or("vats")?.dump())?.chars().take(2000).collect::<String>());
     Ok(())
 }

@@ -402,5 +402,7 @@ fn nonce_key(signed: &Signed) -> [u8; 40] {
 /// Whether the records need to know what a call's record says: a deployment, or a signed call.
 fn follows_from_it(record: &[u8]) -> bool {
     const NONCE: &[u8] = b"\"nonce\":\"";
-    record.starts_with(b"{\"deploy\"") || record.starts_with(b"{\"vats\":{\"install\"") || record.windows(NONCE.len()).any(|window| window == NONCE)
+    record.starts_with(b"{\"deploy\"")
+        || record.starts_with(b"{\"vats\":{\"install\"")
+        || record.windows(NONCE.len()).any(|window| window == NONCE)
 }

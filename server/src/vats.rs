@@ -44,7 +44,12 @@ pub(crate) fn first(
 /// `vat bot: SyntaxError: …`, with the place if the stack begins with one.
 pub fn shown(failure: &sandbox::Failure) -> String {
     let sandbox::Failure { name, message, stack } = failure;
-    let place = stack.lines().map(str::trim).find(|line| line.starts_with("at ") && !line.contains("glassbox:")).map(|line| format!("\n    {line}")).unwrap_or_default();
+    let place = stack
+        .lines()
+        .map(str::trim)
+        .find(|line| line.starts_with("at ") && !line.contains("glassbox:"))
+        .map(|line| format!("\n    {line}"))
+        .unwrap_or_default();
     format!("{name}: {message}{place}")
 }
 
@@ -62,12 +67,14 @@ pub(crate) fn expect(machine: &Machine, wanted: &Install) -> Result<(), StartErr
     } else {
         let modules = &wanted.source.modules;
         let other = present.source.modules.iter().find(|(path, source)| modules.get(*path) != Some(source));
-        let path = other.map(|(path, _)| path.as_str()).or_else(|| {
-            modules.keys().find(|path| !present.source.modules.contains_key(*path)).map(String::as_str)
-        });
+        let path = other
+            .map(|(path, _)| path.as_str())
+            .or_else(|| modules.keys().find(|path| !present.source.modules.contains_key(*path)).map(String::as_str));
         format!("The directory runs other vats: {} differs.", path.unwrap_or("their configuration").trim_start_matches('/'))
     };
-    Err(StartError::Vats(format!("{difference} Vats that live on take new code by an upgrade of their own (vatAdmin); or choose another --dir.")))
+    Err(StartError::Vats(format!(
+        "{difference} Vats that live on take new code by an upgrade of their own (vatAdmin); or choose another --dir."
+    )))
 }
 
 /// Vats that a command runs: in memory, or with their ledger in a directory.

@@ -303,7 +303,8 @@ mod tests {
 
     /// The command, the folder, what `bootstrap` is given.
     fn parsed(line: &str) -> Result<(&'static str, Option<String>, Vec<String>), String> {
-        let cli = Cli::try_parse_from(std::iter::once("vat").chain(line.split_whitespace())).map_err(|error| error.to_string())?;
+        let cli =
+            Cli::try_parse_from(std::iter::once("vat").chain(line.split_whitespace())).map_err(|error| error.to_string())?;
         let (name, vats) = match cli.args.command {
             None => {
                 cli.args.run.vats.expect_no_command().map_err(|failed| failed.message)?;

@@ -72,7 +72,8 @@ impl Desk<'_> {
                 let counters = self.kernel.tables_mut().counters_mut();
                 let id = counters.meter;
                 counters.meter += 1;
-                let meter = Meter { remaining: remaining.unwrap_or_default(), threshold, unlimited: remaining.is_none(), armed: true };
+                let meter =
+                    Meter { remaining: remaining.unwrap_or_default(), threshold, unlimited: remaining.is_none(), armed: true };
                 self.kernel.tables_mut().put_meter(id, meter);
                 Ok(AdminAnswer::Id(format!("m{id}")))
             }
@@ -94,10 +95,12 @@ impl Desk<'_> {
                 let remaining = (!meter.unlimited).then_some(meter.remaining);
                 Ok(AdminAnswer::Meter { remaining, threshold: meter.threshold })
             }
-            Admin::HasBundle { bundle_id } | Admin::NamedBundle { name: bundle_id } => Ok(match self.modules.bundle(&bundle_id) {
-                Some(_) => AdminAnswer::Id(bundle_id),
-                None => AdminAnswer::Nothing,
-            }),
+            Admin::HasBundle { bundle_id } | Admin::NamedBundle { name: bundle_id } => {
+                Ok(match self.modules.bundle(&bundle_id) {
+                    Some(_) => AdminAnswer::Id(bundle_id),
+                    None => AdminAnswer::Nothing,
+                })
+            }
         }
     }
 

@@ -1,8 +1,8 @@
 //! Cranks: one delivery each, until the vat has nothing left to do.
 
+use super::admin::tell_end;
 use super::host::Ran;
 use super::install::smallcaps_body;
-use super::admin::tell_end;
 use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, Upgrade, VatData, Watch};
 use super::{Core, Event, Reply, VatRealm, Vats};
 use crate::{Fault, outcome};
@@ -49,7 +49,7 @@ impl Vats {
             self.collect_cycles()?;
             return Ok(Cranked::Done);
         }
-        let (vat, delivery) = match core.kernel.next() {
+        let (vat, delivery) = match core.kernel.take_next() {
             Next::Idle => return Ok(Cranked::Idle),
             Next::Done => {
                 core.end_crank();
@@ -181,9 +181,7 @@ impl Vats {
                 let (name, message) = data.failure();
                 Some(End::Undone(failure(&name, &message)))
             }
-            (None, ..) if !core.pay(vat, realm.instructions()) => {
-                Some(End::Undone(failure("Error", METER_UNDERFLOW)))
-            }
+            (None, ..) if !core.pay(vat, realm.instructions()) => Some(End::Undone(failure("Error", METER_UNDERFLOW))),
             (None, _, Some((false, data))) => Some(End::Left(data)),
             (None, outcome, None) => {
                 if let (Delivery::Start(_), Outcome::Value(reply)) = (delivery, outcome) {
@@ -306,7 +304,10 @@ impl Core {
 
     /// What has come of calls in this transaction.
     pub(super) fn take_replies(&mut self) -> Vec<Reply> {
-        std::mem::take(&mut self.replies).into_iter().map(|settled| Reply { watch: settled.watch, result: reply_of(&settled) }).collect()
+        std::mem::take(&mut self.replies)
+            .into_iter()
+            .map(|settled| Reply { watch: settled.watch, result: reply_of(&settled) })
+            .collect()
     }
 
     fn options(&self, vat: u64) -> String {
@@ -420,7 +421,9 @@ impl Core {
             Delivery::Notify(_) => {
                 Event::Notify { crank, vat: name, promises: self.kernel.told().iter().map(|id| format!("kp{id}")).collect() }
             }
-            Delivery::Gc(kind, vrefs) => Event::Other { crank, vat: name, what: format!("{} {}", gc_name(*kind), vrefs.join(",")) },
+            Delivery::Gc(kind, vrefs) => {
+                Event::Other { crank, vat: name, what: format!("{} {}", gc_name(*kind), vrefs.join(",")) }
+            }
             Delivery::BringOutYourDead => Event::Other { crank, vat: name, what: "bringOutYourDead".into() },
             Delivery::Start(_) => Event::Other { crank, vat: name, what: "startVat".into() },
             Delivery::Stop(_) => Event::Other { crank, vat: name, what: "stopVat".into() },
@@ -435,7 +438,8 @@ impl Core {
         let crank = self.kernel.tables().counters().cranks;
         let Some(Item::Send(target, message)) = self.kernel.tables().last_in_queue() else { return };
         let result = message.result.map(|id| format!("kp{id}"));
-        let event = Event::Send { crank, vat: format!("v{vat}"), target: target.to_string(), method: message.method_name(), result };
+        let event =
+            Event::Send { crank, vat: format!("v{vat}"), target: target.to_string(), method: message.method_name(), result };
         if let Some(events) = &mut self.events {
             events.push(event);
         }

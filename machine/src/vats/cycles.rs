@@ -36,7 +36,8 @@ impl Vats {
                 .collect();
             let still = self.still_held(vat, dropped)?;
             for (id, suspect) in &suspects {
-                if suspect.importers.contains(&vat) && still.as_ref().is_none_or(|still| still.contains(id)) && alive.insert(*id) {
+                if suspect.importers.contains(&vat) && still.as_ref().is_none_or(|still| still.contains(id)) && alive.insert(*id)
+                {
                     asked.insert(suspect.owner);
                 }
             }
@@ -73,7 +74,9 @@ impl Vats {
         let Some(realm) = self.realms.take(vat, core)? else { return Ok(None) };
         let mut copy = self.realms.copy(vat, &realm)?;
         self.realms.put(vat, realm)?;
-        self.core_mut().begin_crank();
+        let core = self.core_mut();
+        core.begin_crank();
+        core.kernel.drop_exports(vat, &dropped);
         let mut ends = self.deliver(vat, &mut copy, &Delivery::Gc(GcKind::DropExport, dropped))?.is_some();
         if !ends {
             ends = self.deliver(vat, &mut copy, &Delivery::BringOutYourDead)?.is_some();

@@ -171,11 +171,15 @@ impl Dump {
             }
             let clist = tables.clist(party);
             kernel_table.extend(
-                clist.into_iter().flat_map(|clist| clist.iter()).map(|(kref, entry)| (kref, party, name.clone(), entry.vref.clone())),
+                clist
+                    .into_iter()
+                    .flat_map(|clist| clist.iter())
+                    .map(|(kref, entry)| (kref, party, name.clone(), entry.vref.clone())),
             );
         }
         // By name, numbers as numbers: device nodes, objects, promises; of each thing devices before vats.
-        kernel_table.sort_by_key(|(kref, party, ..)| (kref.to_string().as_bytes()[1], *kref, party.to_string().as_bytes()[0], *party));
+        kernel_table
+            .sort_by_key(|(kref, party, ..)| (kref.to_string().as_bytes()[1], *kref, party.to_string().as_bytes()[0], *party));
         let promises = tables.promises().map(|(id, promise)| {
             let empty = PromiseDump {
                 id: format!("kp{id}"),

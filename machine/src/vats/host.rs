@@ -1,8 +1,8 @@
 //! The outside of a vat: syscalls, modules, the console. While the vat runs, the kernel is here.
 
+use super::Core;
 use super::kernel::{CapData, GcCall, Illegal, Resolution, VatData};
 use super::wavy;
-use super::Core;
 use sandbox::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use sha2::Digest;
 
@@ -71,7 +71,9 @@ impl VatHost {
             OP_SEND => {
                 let [target, form, result, slots, method, body] = fields(text)?;
                 let method = match form {
-                    "1" => Some(serde_json::from_str::<String>(method).map_err(|_| Illegal("message has non-string method".into()))?),
+                    "1" => Some(
+                        serde_json::from_str::<String>(method).map_err(|_| Illegal("message has non-string method".into()))?,
+                    ),
                     _ => None,
                 };
                 let result = Some(result).filter(|result| !result.is_empty());
@@ -84,8 +86,10 @@ impl VatHost {
             OP_RESOLVE => {
                 let resolutions: Vec<(&str, bool, std::borrow::Cow<str>, Vec<&str>)> =
                     serde_json::from_str(text).map_err(|_| malformed())?;
-                let resolutions: Vec<Resolution> =
-                    resolutions.iter().map(|(vpid, rejected, body, slots)| (*vpid, *rejected, body.as_ref(), slots.clone())).collect();
+                let resolutions: Vec<Resolution> = resolutions
+                    .iter()
+                    .map(|(vpid, rejected, body, slots)| (*vpid, *rejected, body.as_ref(), slots.clone()))
+                    .collect();
                 if core.events.is_some() {
                     core.resolves(vat, &resolutions);
                 }

@@ -43,7 +43,8 @@ impl Modules {
     pub fn of(source: &Source) -> Result<Modules, String> {
         let mut sources = BTreeMap::new();
         for (path, text) in &source.modules {
-            let rewritten = wavy::rewrite(text, wavy::Kind::Module).map_err(|error| format!("{}: {error}", path.trim_start_matches('/')))?;
+            let rewritten =
+                wavy::rewrite(text, wavy::Kind::Module).map_err(|error| format!("{}: {error}", path.trim_start_matches('/')))?;
             sources.insert(path.clone(), rewritten.into_owned());
         }
         for (_, path, text) in BUILTIN {
@@ -177,7 +178,8 @@ impl Core {
             if vats.iter().any(|(known, ..)| known == name) {
                 continue;
             }
-            let (name, module, _) = BUILTIN.iter().find(|(builtin, ..)| builtin == name).ok_or_else(|| format!("There is no vat '{name}' to add"))?;
+            let (name, module, _) =
+                BUILTIN.iter().find(|(builtin, ..)| builtin == name).ok_or_else(|| format!("There is no vat '{name}' to add"))?;
             vats.push(((*name).to_owned(), (*module).to_owned(), json!({})));
         }
         for (name, module, parameters) in &vats {
@@ -233,7 +235,9 @@ impl Core {
         let target = slots[at];
         let dialect = self.kernel.tables().member(Party::Vat(vats[at].1)).map_or(Dialect::Today, |member| member.dialect);
         let message = match dialect {
-            Dialect::Old => Message { method: Some("bootstrap".into()), args: old_bootstrap(install, &vats, &devices, slots), result: None },
+            Dialect::Old => {
+                Message { method: Some("bootstrap".into()), args: old_bootstrap(install, &vats, &devices, slots), result: None }
+            }
             Dialect::Today => {
                 let result = self.kernel.watch(Watch::Bootstrap);
                 Message { method: None, args: bootstrap_today(&vats, &devices, slots), result: Some(result) }
@@ -256,7 +260,10 @@ fn old_bootstrap(install: &Install, vats: &[(String, u64)], devices: &[(String, 
 fn bootstrap_today(vats: &[(String, u64)], devices: &[(String, u64)], slots: Vec<KRef>) -> CapData {
     let roots: serde_json::Map<String, Value> =
         vats.iter().enumerate().map(|(n, (name, _))| (escaped(name), json!(format!("${n}.Alleged: root")))).collect();
-    let nodes: serde_json::Map<String, Value> =
-        devices.iter().enumerate().map(|(n, (name, _))| (escaped(name), json!(format!("${}.Alleged: device", vats.len() + n)))).collect();
+    let nodes: serde_json::Map<String, Value> = devices
+        .iter()
+        .enumerate()
+        .map(|(n, (name, _))| (escaped(name), json!(format!("${}.Alleged: device", vats.len() + n))))
+        .collect();
     CapData { body: format!("#{}", json!(["bootstrap", [roots, nodes]])), slots }
 }

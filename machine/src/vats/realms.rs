@@ -49,12 +49,6 @@ impl Realms {
         &self.sandbox
     }
 
-    /// Vats in memory, and those beside the state, with the bytes that they take.
-    pub fn census(&self) -> (usize, usize, usize) {
-        let bytes = self.parked.values().flat_map(|parked| &parked.pages).map(|(_, page)| page.len()).sum();
-        (self.online.len(), self.parked.len(), bytes)
-    }
-
     /// A vat that has not begun.
     pub fn fresh(&self, vat: u64) -> Result<VatRealm, Fault> {
         Ok(Realm::vat(&self.sandbox, self.limits, VatHost::new(vat))?)

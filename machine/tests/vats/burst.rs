@@ -18,7 +18,10 @@ fn figures(name: &str, make: impl Fn(u64) -> (String, String) + Sync, sizes: &[u
             let cranks = stage.run();
             let took = began.elapsed();
             let each = took.as_secs_f64() * 1e6 / cranks.max(1) as f64;
-            println!("{name}: {n} messages sent in {:.1} µs each; {cranks} cranks, {each:.1} µs each", sent.as_secs_f64() * 1e6 / n as f64);
+            println!(
+                "{name}: {n} messages sent in {:.1} µs each; {cranks} cranks, {each:.1} µs each",
+                sent.as_secs_f64() * 1e6 / n as f64
+            );
             let lines = stage.console();
             assert_eq!(lines, [format!("done {n}")]);
             let dump = stage.dump();
@@ -36,7 +39,8 @@ fn a_burst_of_sends_without_results() {
         "send only",
         |n| {
             let sink = today(&format!("{{ take(i) {{ if (i === {n}) console.log('done', i); }} }}"));
-            let source = today(&format!("{{ bootstrap({{ sink }}) {{ for (let i = 1; i <= {n}; i++) E.sendOnly(sink).take(i); }} }}"));
+            let source =
+                today(&format!("{{ bootstrap({{ sink }}) {{ for (let i = 1; i <= {n}; i++) E.sendOnly(sink).take(i); }} }}"));
             (sink, source)
         },
         &SIZES,

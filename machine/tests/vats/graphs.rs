@@ -230,7 +230,11 @@ impl Generator<'_> {
                     let promise = self.name(Def::Promise);
                     let resolver = self.name(Def::Resolver(promise));
                     cmds.push(Cmd::Kit { promise, resolver });
-                    if self.choose(3) == 0 { scope.kits.push(promise) } else { scope.resolvers.push(resolver) }
+                    if self.choose(3) == 0 {
+                        scope.kits.push(promise)
+                    } else {
+                        scope.resolvers.push(resolver)
+                    }
                     scope.refs.push(promise);
                 }
                 7 if depth > 0 && !scope.refs.is_empty() => {
@@ -450,7 +454,8 @@ fn stage(program: &Program, dialects: usize, hold: bool) -> Stage {
         } else {
             ""
         };
-        let methods = |args: &str, argv: &str| if boots { format!("bootstrap({args}) {{ start({argv}, vats); }},") } else { String::new() };
+        let methods =
+            |args: &str, argv: &str| if boots { format!("bootstrap({args}) {{ start({argv}, vats); }},") } else { String::new() };
         if is_old {
             format!(
                 "import {{ makeInterp }} from './interp.js';

@@ -6,16 +6,14 @@ use machine::vats::{Install, Work};
 /// Two vats that answer each other, one that is as bad as its source, and a bootstrap that asks all of them.
 fn beside(bad: &str, instructions: u64) -> Install {
     let good = old("{ ping(n) { return n + 1; } }");
-    let bootstrap = old(
-        "{ async bootstrap(argv, { bad, good }) {
+    let bootstrap = old("{ async bootstrap(argv, { bad, good }) {
           const show = (what) => (p) => p.then((v) => console.log(what, v), (e) => console.log(what, `${e}`));
           const first = show('bad')(E(bad).go(bad, good));
           await show('good')(E(good).ping(1));
           await first;
           await show('again')(E(bad).go(bad, good));
           await show('good')(E(good).ping(2));
-        } }",
-    );
+        } }");
     let mut install = install(&[("vat-bad.js", bad), ("vat-good.js", &good), ("bootstrap.js", &bootstrap)], &[]);
     install.settings.instructions = instructions;
     install.settings.heap_bytes = 16 << 20;
@@ -34,7 +32,8 @@ fn ends_within(bad: &str, reason: &str, heap_bytes: u32) {
         let mut stage = Stage::of(install);
         let lines = stage.output();
         let expected = ["good 2", "bad Error: vat terminated", "again Error: vat terminated", "good 3"];
-        let mut said: Vec<&String> = lines.iter().filter(|line| ["good", "bad ", "agai"].iter().any(|word| line.starts_with(word))).collect();
+        let mut said: Vec<&String> =
+            lines.iter().filter(|line| ["good", "bad ", "agai"].iter().any(|word| line.starts_with(word))).collect();
         said.sort();
         let mut wanted = expected;
         wanted.sort_unstable();
@@ -145,19 +144,44 @@ fn a_raw_vat_that_behaves() {
 #[test]
 fn bodies_that_are_none() {
     let bodies = [
-        "''", "'x'", "'#'", "'[['", "'{}'", "'[{\"@qclass\":\"slot\",\"index\":7}]'", "'[{\"@qclass\":\"slot\",\"index\":-1}]'",
-        "'#[\"$5\"]'", "'#[\"&x\"]'", "'[{\"@qclass\":5}]'", "'[{\"@qclass\":\"ibid\",\"index\":0}]'", "'#{\"#tag\":1}'",
-        "'[' + '['.repeat(200000)", "'['.repeat(100000) + ']'.repeat(100000)", "'#' + '['.repeat(100000) + ']'.repeat(100000)",
-        "'[' + '{\"a\":'.repeat(50000) + '1' + '}'.repeat(50000) + ']'", "'[\"\\\\ud800\"]'", "'[1e999]'", "'[\"a\\nb\"]'", "'[\\u0000]'",
-        "'{\"@qclass\":\"slot\"' + ',\"index\":['.repeat(50000)", "'#\"$0' + '.'.repeat(100000) + '\"'", "' [1]'", "'[{\"__proto__\":{\"x\":1}}]'",
+        "''",
+        "'x'",
+        "'#'",
+        "'[['",
+        "'{}'",
+        "'[{\"@qclass\":\"slot\",\"index\":7}]'",
+        "'[{\"@qclass\":\"slot\",\"index\":-1}]'",
+        "'#[\"$5\"]'",
+        "'#[\"&x\"]'",
+        "'[{\"@qclass\":5}]'",
+        "'[{\"@qclass\":\"ibid\",\"index\":0}]'",
+        "'#{\"#tag\":1}'",
+        "'[' + '['.repeat(200000)",
+        "'['.repeat(100000) + ']'.repeat(100000)",
+        "'#' + '['.repeat(100000) + ']'.repeat(100000)",
+        "'[' + '{\"a\":'.repeat(50000) + '1' + '}'.repeat(50000) + ']'",
+        "'[\"\\\\ud800\"]'",
+        "'[1e999]'",
+        "'[\"a\\nb\"]'",
+        "'[\\u0000]'",
+        "'{\"@qclass\":\"slot\"' + ',\"index\":['.repeat(50000)",
+        "'#\"$0' + '.'.repeat(100000) + '\"'",
+        "' [1]'",
+        "'[{\"__proto__\":{\"x\":1}}]'",
     ];
     for body in bodies {
         for kind in ["send", "fulfill", "reject"] {
             with_stack(|| {
                 let call = match kind {
-                    "send" => format!("if (result !== 'p-60') {{ syscall.fulfillToData(result, {{ body: '2', slots: [] }}); return; }} syscall.send(args.slots[1], 'ping', {{ body: {body}, slots: [] }}, 'p+5'); syscall.subscribe('p+5'); syscall.fulfillToData(result, {{ body: '1', slots: [] }});"),
-                    "fulfill" => format!("if (result !== 'p-60') {{ syscall.fulfillToData(result, {{ body: '2', slots: [] }}); return; }} syscall.fulfillToData(result, {{ body: {body}, slots: ['o+4'] }});"),
-                    _ => format!("if (result !== 'p-60') {{ syscall.fulfillToData(result, {{ body: '2', slots: [] }}); return; }} syscall.reject(result, {{ body: {body}, slots: ['o+4'] }});"),
+                    "send" => format!(
+                        "if (result !== 'p-60') {{ syscall.fulfillToData(result, {{ body: '2', slots: [] }}); return; }} syscall.send(args.slots[1], 'ping', {{ body: {body}, slots: [] }}, 'p+5'); syscall.subscribe('p+5'); syscall.fulfillToData(result, {{ body: '1', slots: [] }});"
+                    ),
+                    "fulfill" => format!(
+                        "if (result !== 'p-60') {{ syscall.fulfillToData(result, {{ body: '2', slots: [] }}); return; }} syscall.fulfillToData(result, {{ body: {body}, slots: ['o+4'] }});"
+                    ),
+                    _ => format!(
+                        "if (result !== 'p-60') {{ syscall.fulfillToData(result, {{ body: '2', slots: [] }}); return; }} syscall.reject(result, {{ body: {body}, slots: ['o+4'] }});"
+                    ),
                 };
                 let mut stage = Stage::of(beside(&raw(&call), 2_000_000_000));
                 let lines = stage.output();
@@ -172,7 +196,9 @@ fn bodies_that_are_none() {
 #[test]
 fn the_method_of_a_deep_message() {
     with_stack(|| {
-        let deep = today("{ async go(bad, good) { let x = 1; for (let i = 0; i < 150; i++) x = [x]; return E(E(good).ping(1)).deep(harden(x)); } }");
+        let deep = today(
+            "{ async go(bad, good) { let x = 1; for (let i = 0; i < 150; i++) x = [x]; return E(E(good).ping(1)).deep(harden(x)); } }",
+        );
         let mut stage = Stage::of(beside(&deep, 2_000_000_000));
         let lines = stage.output();
         assert!(lines.iter().any(|line| line.starts_with("bad TypeError: ") && line.contains("deep")), "{lines:#?}");
@@ -183,7 +209,10 @@ fn the_method_of_a_deep_message() {
 fn what_is_no_vat() {
     let cases = [
         ("export default function setup() {}", "vat setup() failed to return a 'dispatch' with .deliver: undefined"),
-        ("export default function setup() { return {}; }", "vat setup() failed to return a 'dispatch' with .deliver: [object Object]"),
+        (
+            "export default function setup() { return {}; }",
+            "vat setup() failed to return a 'dispatch' with .deliver: [object Object]",
+        ),
         ("export default function setup() { throw Error('no'); }", "no"),
         ("export default function setup() { throw 'no'; }", "no"),
         ("export default 5;", "setup is not an in-realm function"),
@@ -205,7 +234,8 @@ fn what_is_no_vat() {
     with_stack(|| {
         let mut stage = Stage::empty();
         for (source, reason) in cases {
-            let mut bad = install(&[("vat-bad.js", source), ("bootstrap.js", &old("{ bootstrap() { console.log('began'); } }"))], &[]);
+            let mut bad =
+                install(&[("vat-bad.js", source), ("bootstrap.js", &old("{ bootstrap() { console.log('began'); } }"))], &[]);
             bad.settings.instructions = 200_000_000;
             let failure = stage.work(Work::Install(Box::new(bad))).unwrap_err();
             assert!(failure.message.contains(reason), "{source}: {failure:?}");
@@ -224,7 +254,9 @@ fn what_is_no_vat() {
 
 #[test]
 fn a_vat_that_leaves() {
-    for (call, reason) in [("exitVat('bye')", "bye"), ("exitVatWithFailure(Error('bad'))", "bad"), ("exitVatWithFailure('x')", "x")] {
+    for (call, reason) in
+        [("exitVat('bye')", "bye"), ("exitVatWithFailure(Error('bad'))", "bad"), ("exitVatWithFailure('x')", "x")]
+    {
         ends(&today(&format!("{{ go() {{ vatPowers.{call}; return new Promise(() => {{}}); }} }}")), reason);
     }
     // What it did before counts if it left in peace, and only then.

@@ -32,8 +32,10 @@ fn next(kernel: &mut Kernel) -> String {
         kernel.finish();
         kernel.audit().unwrap();
         kernel.begin();
-        match kernel.next() {
-            Next::Deliver(vat, Delivery::Message { target, method, .. }) => return format!("v{vat} {target} {}", method.unwrap()),
+        match kernel.take_next() {
+            Next::Deliver(vat, Delivery::Message { target, method, .. }) => {
+                return format!("v{vat} {target} {}", method.unwrap());
+            }
             Next::Deliver(vat, Delivery::Notify(told)) => return format!("v{vat} notify {}", told[0].0),
             Next::Done => {}
             other => return format!("{other:?}"),

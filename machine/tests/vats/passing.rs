@@ -1,6 +1,6 @@
 //! What passes between vats, what does not, and in which words it is refused.
 
-use super::stage::{Stage, old, printed, today, with_stack};
+use super::stage::{Stage, install, old, printed, today, with_stack};
 
 /// Sends each expression to a vat that returns it; what comes back, or the error.
 fn echoed(dialect: fn(&str) -> String, other: fn(&str) -> String, values: &[&str]) -> Vec<String> {
@@ -104,7 +104,8 @@ fn method_names_are_any_text() {
             "{calls} await E(bob)['no\\n\\u{{1F600}}']().catch((e) => log(e.message.split(',')[0], e instanceof TypeError));
              await E(E(bob)['#hash'](1))['m\\n\"'](1).catch((e) => log(e.message, e.name));"
         );
-        let bootstrap = dialect(&format!("{{ async bootstrap(a, b) {{ const {{ bob }} = Array.isArray(a) ? b : a; {calls} }} }}"));
+        let bootstrap =
+            dialect(&format!("{{ async bootstrap(a, b) {{ const {{ bob }} = Array.isArray(a) ? b : a; {calls} }} }}"));
         let lines = printed(&[("vat-bob.js", &bob), ("bootstrap.js", &bootstrap)]);
         assert_eq!(lines[..NAMES.len()], vec!["2"; NAMES.len()], "{lines:?}");
         assert!(lines[NAMES.len()].ends_with("true"), "{lines:?}");
@@ -147,7 +148,21 @@ fn what_is_thrown_and_what_cannot_be_returned() {
         thrown() { throw harden({ a: 1, f() {} }); }, proxy() { return new Proxy({}, { get() { throw Error('trap'); } }); },
         circular() { const e = Error('self'); e.cause = e; throw e; },
       }";
-    let calls = ["text", "number", "nothing", "nul", "record", "error", "rejected", "unpassable", "bare", "thenable", "thrown", "proxy", "circular"];
+    let calls = [
+        "text",
+        "number",
+        "nothing",
+        "nul",
+        "record",
+        "error",
+        "rejected",
+        "unpassable",
+        "bare",
+        "thenable",
+        "thrown",
+        "proxy",
+        "circular",
+    ];
     for (dialect, other) in [(old as fn(&str) -> String, old as fn(&str) -> String), (old, today), (today, old), (today, today)] {
         let sends: String = calls
             .iter()
@@ -155,11 +170,20 @@ fn what_is_thrown_and_what_cannot_be_returned() {
                 format!("await E(bob).{name}().then((v) => console.log('{name} came', v), (e) => console.log('{name}', e instanceof Error ? `${{e}}` : e));")
             })
             .collect();
-        let bootstrap = dialect(&format!("{{ async bootstrap(a, b) {{ const {{ bob }} = Array.isArray(a) ? b : a; {sends} console.log('end'); }} }}"));
+        let bootstrap = dialect(&format!(
+            "{{ async bootstrap(a, b) {{ const {{ bob }} = Array.isArray(a) ? b : a; {sends} console.log('end'); }} }}"
+        ));
         let lines = printed(&[("vat-bob.js", &other(bob)), ("bootstrap.js", &bootstrap)]);
         let lines: Vec<&String> = lines.iter().filter(|line| !line.starts_with("Unhandled")).collect();
-        let expected =
-            ["text just a string", "number 5", "nothing undefined", "nul null", "record { code: 1 }", "error RangeError: msg", "rejected later"];
+        let expected = [
+            "text just a string",
+            "number 5",
+            "nothing undefined",
+            "nul null",
+            "record { code: 1 }",
+            "error RangeError: msg",
+            "rejected later",
+        ];
         assert_eq!(lines[..expected.len()], expected, "{lines:#?}");
         assert_eq!(lines.len(), calls.len() + 1, "{lines:#?}");
         for (line, name) in lines.iter().zip(calls).skip(expected.len()) {
@@ -213,4 +237,19 @@ fn what_d_refuses() {
     assert!(lines[5].contains("D() arguments cannot include a Promise"), "{lines:#?}");
     assert_eq!(lines[8], "true");
     assert_eq!(lines[10], "[Device d-70] [Presence o-50]");
+}
+
+/// Names of vats and keys of parameters may look like something else in a body.
+#[test]
+fn parameters_and_names_are_any_text() {
+    with_stack(|| {
+        let bootstrap = today("{ bootstrap(vats) { console.log(Object.keys(vats).join(), vatParameters); } }");
+        let mut install = install(
+            &[("vat-#a.js", &today("{ m() {} }")), ("vat-$0.js", &today("{ m() {} }")), ("bootstrap.js", &bootstrap)],
+            &[],
+        );
+        install.source.vats[2].parameters = Some(serde_json::json!({ "argv": 1, "#b": { "$c": "!d", "+": ["-1"] } }));
+        let lines = Stage::of(install).output();
+        assert_eq!(lines, ["#a,$0,bootstrap { argv: 1, '#b': { '$c': '!d', '+': [ '-1' ] } }"]);
+    });
 }

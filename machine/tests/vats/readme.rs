@@ -22,7 +22,8 @@ export default function setup(syscall, state, helpers) {
 #[test]
 fn a_vat_source() {
     let right = old("{ bar(n) { console.log(`right.bar ${n}`); return 4; } }");
-    let bootstrap = old("{ bootstrap(argv, vats) { vats.left~.callRight(1, vats.right).then(r => console.log(`bootstrap got ${r}`)); } }");
+    let bootstrap =
+        old("{ bootstrap(argv, vats) { vats.left~.callRight(1, vats.right).then(r => console.log(`bootstrap got ${r}`)); } }");
     let lines = printed(&[("vat-left.js", LEFT), ("vat-right.js", &right), ("bootstrap.js", &bootstrap)]);
     assert_eq!(lines, ["left.callRight 1", "right.bar 2", "bootstrap got 3", "left.then 4"]);
 }
@@ -47,7 +48,11 @@ fn a_local_send_is_delivered_in_a_later_turn() {
 #[test]
 fn bootstrap_says_hello() {
     let bob = old("{ bar(text) { console.log('bar', text); } }");
-    for send in ["vats.bob~.bar('hello bob')", "HandledPromise.applyMethod(vats.bob, 'bar', ['hello bob'])", "E(vats.bob).bar('hello bob')"] {
+    for send in [
+        "vats.bob~.bar('hello bob')",
+        "HandledPromise.applyMethod(vats.bob, 'bar', ['hello bob'])",
+        "E(vats.bob).bar('hello bob')",
+    ] {
         let bootstrap = old(&format!("{{ bootstrap(argv, vats) {{ {send}; }} }}"));
         assert_eq!(printed(&[("vat-bob.js", &bob), ("bootstrap.js", &bootstrap)]), ["bar hello bob"], "{send}");
     }
@@ -58,7 +63,8 @@ fn argv_is_what_the_command_line_has() {
     with_stack(|| {
         let bootstrap = old("{ bootstrap(argv, vats) { console.log(argv, Array.isArray(argv), Object.keys(vats).join()); } }");
         let bob = old("{ m() {} }");
-        let mut stage = Stage::new(&[("vat-bob.js", &bob), ("vat-bar-none.js", &bob), ("bootstrap.js", &bootstrap)], &["x1", "x2", "x3"]);
+        let mut stage =
+            Stage::new(&[("vat-bob.js", &bob), ("vat-bar-none.js", &bob), ("bootstrap.js", &bootstrap)], &["x1", "x2", "x3"]);
         assert_eq!(stage.output(), ["[ 'x1', 'x2', 'x3' ] true _bootstrap,bar-none,bob"]);
         let bootstrap = today("{ bootstrap(vats) { console.log(vatParameters.argv, Object.keys(vats).join()); } }");
         let mut stage = Stage::new(&[("vat-bob.js", &bob), ("bootstrap.js", &bootstrap)], &["#x1", "$2", "!"]);
@@ -69,24 +75,21 @@ fn argv_is_what_the_command_line_has() {
 #[test]
 fn return_values() {
     let bob = old("{ foo() { return 'this'; }, bad() { throw Error('that'); } }");
-    let bootstrap = old(
-        "{ bootstrap(argv, { bob }) {
+    let bootstrap = old("{ bootstrap(argv, { bob }) {
           const fooP = bob~.foo();
           fooP.then(resolution => console.log('foo said', resolution),
                     rejection => console.log('foo errored with', rejection));
           const badP = bob~.bad();
           badP.then(resolution => console.log('foo said', resolution),
                     rejection => console.log('foo errored with', String(rejection)));
-        } }",
-    );
+        } }");
     assert_eq!(printed(&[("vat-bob.js", &bob), ("bootstrap.js", &bootstrap)]), ["foo said this", "foo errored with Error: that"]);
 }
 
 #[test]
 fn what_is_sent_to_a_rejected_promise_is_rejected() {
     let bob = old("{ foo() { console.log('never'); } }");
-    let bootstrap = old(
-        "{ bootstrap(argv, { bob }) {
+    let bootstrap = old("{ bootstrap(argv, { bob }) {
           const badP = Promise.reject(Error());
           const p2 = badP~.foo();
           p2.then(undefined, rej => console.log('rejected', String(rej)));
@@ -94,8 +97,7 @@ fn what_is_sent_to_a_rejected_promise_is_rejected() {
           p3.then(undefined, rej => console.log('rejected', rej.name, rej instanceof TypeError));
           const p4 = bob~.foo()~.foo();
           p4.then(undefined, rej => console.log('rejected', rej.name, rej instanceof TypeError, rej.message));
-        } }",
-    );
+        } }");
     let mut lines = printed(&[("vat-bob.js", &bob), ("bootstrap.js", &bootstrap)]);
     lines.retain(|line| !line.starts_with("Unhandled rejection: TypeError: target has no method \"nothing\""));
     assert_eq!(lines[0], "rejected Error");
@@ -158,7 +160,9 @@ fn a_pipeline_does_not_wait() {
         "console.log('opened'); log.open(harden({ select(c) { console.log('select', c); return 1; } }));",
     );
     with_stack(|| {
-        let bootstrap = old("{ bootstrap(argv, { db }) { E(E(db).openDB()).select('x').then(r => console.log('got', r)); E(db).finish(); } }");
+        let bootstrap = old(
+            "{ bootstrap(argv, { db }) { E(E(db).openDB()).select('x').then(r => console.log('got', r)); E(db).finish(); } }",
+        );
         let mut stage = Stage::new(&[("vat-db.js", &server), ("bootstrap.js", &bootstrap)], &[]);
         assert_eq!(stage.output(), ["openDB", "opened", "select x", "got 1"]);
     });
@@ -166,10 +170,9 @@ fn a_pipeline_does_not_wait() {
 
 #[test]
 fn presences_keep_their_identity() {
-    let parts = [
-        "{ echo(x) { return x; }, same(x, y) { return x === y; }, keep(x) { log.kept = x; }, is(x) { return log.kept === x; },
-           pass(to, x) { return E(to).keep(x); }, check(to, x) { return E(to).is(x); } }",
-    ];
+    let parts =
+        ["{ echo(x) { return x; }, same(x, y) { return x === y; }, keep(x) { log.kept = x; }, is(x) { return log.kept === x; },
+           pass(to, x) { return E(to).keep(x); }, check(to, x) { return E(to).is(x); } }"];
     let bootstrap = "{ async bootstrap(a, b) {
         const { alice, bob, carol } = Array.isArray(a) ? b : a;
         const mine = MAKE;
@@ -187,7 +190,12 @@ fn presences_keep_their_identity() {
         for other in [old as fn(&str) -> String, today] {
             let bootstrap = dialect(&bootstrap.replace("MAKE", make));
             let (alice, bob, carol) = (other(parts[0]), dialect(parts[0]), other(parts[0]));
-            let lines = printed(&[("vat-alice.js", &alice), ("vat-bob.js", &bob), ("vat-carol.js", &carol), ("bootstrap.js", &bootstrap)]);
+            let lines = printed(&[
+                ("vat-alice.js", &alice),
+                ("vat-bob.js", &bob),
+                ("vat-carol.js", &carol),
+                ("bootstrap.js", &bootstrap),
+            ]);
             let expected =
                 ["twice true true false", "again true", "home true true true", "two ways true false", "data false 1 true"];
             assert_eq!(lines, expected);

@@ -98,13 +98,13 @@ fn blocks_of_any_size_and_their_replay() {
 fn vats_that_come_and_go() {
     with_stack(|| {
         let scenario = || {
-            let member = old("{ add(n, rest) { log.sum = (log.sum || 0) + n; return rest.length === 0 ? log.sum : E(rest[0]).add(log.sum, rest.slice(1)); } }");
-            let bootstrap = old(
-                "{ async bootstrap(argv, vats) {
+            let member = old(
+                "{ add(n, rest) { log.sum = (log.sum || 0) + n; return rest.length === 0 ? log.sum : E(rest[0]).add(log.sum, rest.slice(1)); } }",
+            );
+            let bootstrap = old("{ async bootstrap(argv, vats) {
                   const all = Object.keys(vats).filter((name) => name[0] === 'm').map((name) => vats[name]);
                   for (let i = 0; i < 3; i++) console.log(await E(all[0]).add(i, harden(all.slice(1))));
-                } }",
-            );
+                } }");
             let names: Vec<String> = (0..80).map(|n| format!("vat-m{n:02}.js")).collect();
             let mut files: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), member.as_str())).collect();
             files.push(("bootstrap.js", &bootstrap));

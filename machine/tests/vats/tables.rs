@@ -35,9 +35,7 @@ fn the_encouragement_bot_step_by_step() {
         assert_eq!(names, ["v1 bot", "v2 user", "v3 _bootstrap"]);
         assert_eq!(rows(&dump), ["kd30 d7 d+0", "ko20 v3 o+0", "ko21 v1 o+0", "ko22 v2 o+0"]);
         let body = r#"[[],{"_bootstrap":{"@qclass":"slot","index":0},"bot":{"@qclass":"slot","index":1},"user":{"@qclass":"slot","index":2}},{"_dummy":"dummy","loopbox":{"@qclass":"slot","index":3}}]"#;
-        let send = |target: &str, method: &str, body: &str, slots: &[&str], result: Value| {
-            json!({ "type": "send", "target": target, "msg": { "method": method, "args": { "body": body, "slots": slots }, "result": result } })
-        };
+        let send = |target: &str, method: &str, body: &str, slots: &[&str], result: Value| json!({ "type": "send", "target": target, "msg": { "method": method, "args": { "body": body, "slots": slots }, "result": result } });
         let notify = |vat: &str, promise: &str| json!({ "type": "notify", "vatID": vat, "kpid": promise });
         let first = send("ko20", "bootstrap", body, &["ko20", "ko21", "ko22", "kd30"], Value::Null);
         assert_eq!(rest(&dump), (json!([]), json!([first])));
@@ -46,7 +44,14 @@ fn the_encouragement_bot_step_by_step() {
         assert_eq!(stage.console(), ["=> bootstrap() called"]);
         let dump = stage.dump();
         let expected = [
-            "kd30 d7 d+0", "kd30 v3 d-70", "ko20 v3 o+0", "ko21 v1 o+0", "ko21 v3 o-50", "ko22 v2 o+0", "ko22 v3 o-51", "kp40 v3 p+5",
+            "kd30 d7 d+0",
+            "kd30 v3 d-70",
+            "ko20 v3 o+0",
+            "ko21 v1 o+0",
+            "ko21 v3 o-50",
+            "ko22 v2 o+0",
+            "ko22 v3 o-51",
+            "kp40 v3 p+5",
         ];
         assert_eq!(rows(&dump), expected);
         let talk = send("ko22", "talkToBot", r#"[{"@qclass":"slot","index":0},"encouragementBot"]"#, &["ko21"], json!("kp40"));
@@ -57,8 +62,17 @@ fn the_encouragement_bot_step_by_step() {
         assert_eq!(stage.console(), ["=> user.talkToBot is called with encouragementBot"]);
         let dump = stage.dump();
         let expected = [
-            "kd30 d7 d+0", "kd30 v3 d-70", "ko20 v3 o+0", "ko21 v1 o+0", "ko21 v2 o-50", "ko21 v3 o-50", "ko22 v2 o+0", "ko22 v3 o-51",
-            "kp40 v2 p-60", "kp40 v3 p+5", "kp41 v2 p+5",
+            "kd30 d7 d+0",
+            "kd30 v3 d-70",
+            "ko20 v3 o+0",
+            "ko21 v1 o+0",
+            "ko21 v2 o-50",
+            "ko21 v3 o-50",
+            "ko22 v2 o+0",
+            "ko22 v3 o-51",
+            "kp40 v2 p-60",
+            "kp40 v3 p+5",
+            "kp41 v2 p+5",
         ];
         assert_eq!(rows(&dump), expected);
         let thanks = r#""Thanks for the setup. I sure hope I get some encouragement...""#;

@@ -27,13 +27,7 @@ pub(super) struct Executor<'a> {
     /// Readers follow the realm.
     pub shares: bool,
     /// Calls of vats that have not settled, by their numbers in the log.
-    pub pending: BTreeMap<u64, Pending>,
-}
-
-/// A call of vats that has not settled.
-pub(super) struct Pending {
-    pub reply: Reply,
-    pub receipt: bool,
+    pub pending: BTreeMap<u64, Reply>,
 }
 
 impl Executor<'_> {
@@ -164,7 +158,7 @@ impl Executor<'_> {
         }
         let input = Input::Call(call);
         if self.machine.as_vats().is_some() {
-            return self.vat_call(&input, Pending { reply, receipt });
+            return self.vat_call(&input, reply);
         }
         self.publish();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;

@@ -523,7 +523,8 @@ fn run(node: &mut Node, work: &Receiver<Work>, shared: &Arc<Shared>) {
         let awaiting = Vec::new();
         let shares = shared.reading.lock().expect("nobody panics with it").is_some();
         let pending = Default::default();
-        let mut executor = Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting, shares, pending };
+        let mut executor =
+            Executor { machine, sealer, admission, last, finished, shared, chunk_bytes, awaiting, shares, pending };
         if let Err(error) = executor.run(work) {
             tracing::error!("the node stops: {error}");
             shared.failed.store(true, Relaxed);

@@ -1,15 +1,15 @@
 //! What the executor does for vats: calls that settle later, cranks while nothing else is to do, the timer, and mail.
 
-use super::committer::{Awaiting, Finished};
-use super::Shared;
-use super::executor::{Executor, Pending};
+use super::committer::Finished;
+use super::executor::Executor;
+use super::{Reply, Shared};
 use crate::admit;
 use crate::mail::{Outbox, Outgoing};
 use crate::node::{self, StartError};
+use machine::Input;
 use machine::script::Exports;
 use machine::vats::kernel::Watch;
-use machine::vats::{Vats, Work, CRANKS_PER_INPUT};
-use machine::{Input, maps};
+use machine::vats::{CRANKS_PER_INPUT, Vats, Work};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -58,8 +58,8 @@ impl Executor<'_> {
     }
 
     /// A call. What comes of it may be known in a later transaction only.
-    pub(super) fn vat_call(&mut self, input: &Input, pending: Pending) -> Result<(), StartError> {
-        self.run_vats(input, Some(pending))
+    pub(super) fn vat_call(&mut self, input: &Input, reply: Reply) -> Result<(), StartError> {
+        self.run_vats(input, Some(reply))
     }
 
     /// Somebody wants to send what there is for other kernels.
@@ -74,7 +74,7 @@ impl Executor<'_> {
         }
     }
 
-    fn run_vats(&mut self, input: &Input, pending: Option<Pending>) -> Result<(), StartError> {
+    fn run_vats(&mut self, input: &Input, pending: Option<Reply>) -> Result<(), StartError> {
         let number = self.machine.entries();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
         let sealed = node::seal(self.sealer, &writes)?;
@@ -108,17 +108,13 @@ impl Executor<'_> {
         drop(shown);
         let metrics = &self.shared.metrics;
         let mut replies = Vec::new();
-        for (Pending { reply, receipt }, result) in settled {
+        for (reply, result) in settled {
             metrics.waiting.fetch_sub(1, Relaxed);
             let counter = if result.is_ok() { &metrics.calls_ok } else { &metrics.calls_failed };
             counter.fetch_add(1, Relaxed);
-            if receipt {
-                let record = writes.get(maps::GLASSBOX, maps::CALL_KEY).unwrap_or_default();
-                let record = String::from_utf8_lossy(record).into_owned();
-                self.awaiting.push(Awaiting { leaf: sealed.leaf.clone(), record, reply, result });
-            } else {
-                replies.push((reply, result));
-            }
+            // The record of the transaction is of the cranks that it ran: a receipt of it does not say what this call came to, and
+            // none is given. Its caller hears so from his client.
+            replies.push((reply, result));
         }
         self.send(Finished::Vats { raw: sealed.raw, txid: sealed.txid, replies, mail })
     }

@@ -167,11 +167,20 @@ fn what_cannot_begin_says_why() {
     case("a package that is none", &[("bootstrap.js", "import fs from 'fs';\n")]);
     case("a file that is missing", &[("bootstrap.js", "\nimport { x } from './missing.js';\n")]);
     case("setup without dispatch", &[("bootstrap.js", &good), ("vat-a.js", "export default function setup() { return {}; }\n")]);
-    case("setup that throws", &[("bootstrap.js", &good), ("vat-a.js", "export default function setup() { throw new TypeError('no'); }\n")]);
+    case(
+        "setup that throws",
+        &[("bootstrap.js", &good), ("vat-a.js", "export default function setup() { throw new TypeError('no'); }\n")],
+    );
     case("neither", &[("bootstrap.js", &good), ("vat-a.js", "export const nothing = 1;\n")]);
     case("a root that is none", &[("bootstrap.js", &good), ("vat-a.js", "export const buildRootObject = () => 3;\n")]);
-    case("a root that never is", &[("bootstrap.js", &good), ("vat-a.js", "export const buildRootObject = () => new Promise(() => {});\n")]);
-    case("an export that is missing", &[("bootstrap.js", &good), ("vat-a.js", "import { nope } from '@endo/far';\nexport const buildRootObject = nope;\n")]);
+    case(
+        "a root that never is",
+        &[("bootstrap.js", &good), ("vat-a.js", "export const buildRootObject = () => new Promise(() => {});\n")],
+    );
+    case(
+        "an export that is missing",
+        &[("bootstrap.js", &good), ("vat-a.js", "import { nope } from '@endo/far';\nexport const buildRootObject = nope;\n")],
+    );
     case("a loop at the start", &[("bootstrap.js", &good), ("vat-a.js", "for (;;) {}\n")]);
     expect![[r##"
         # no bootstrap
@@ -243,7 +252,10 @@ export const buildRootObject = () => Far('root', {
         ("vat-hog.js", BAD),
         ("vat-recurse.js", BAD),
         ("vat-exit.js", BAD),
-        ("vat-good.js", "import { Far } from '@endo/far';\nexport const buildRootObject = () => Far('root', { fine: () => 'fine' });\n"),
+        (
+            "vat-good.js",
+            "import { Far } from '@endo/far';\nexport const buildRootObject = () => Far('root', { fine: () => 'fine' });\n",
+        ),
     ]);
     let mut command = glassbox();
     command.args(["vat", "run"]).arg(folder.path()).args(["--instructions", "50000000", "--heap-mib", "16"]);
@@ -259,12 +271,14 @@ export const buildRootObject = () => Far('root', {
         exit again vat terminated
         fine
         = vat finished
-    "#]].assert_eq(&stdout(&output));
+    "#]]
+    .assert_eq(&stdout(&output));
     expect![[r#"
         vat loop (v4) terminated: InstructionLimitError: The call ran for more than 50000000 instructions
         vat hog (v3) terminated: InstructionLimitError: The call ran for more than 50000000 instructions
         vat exit (v1) terminated: Error: enough
-    "#]].assert_eq(&stderr(&output));
+    "#]]
+    .assert_eq(&stderr(&output));
     assert_eq!(output.status.code(), Some(0));
 }
 

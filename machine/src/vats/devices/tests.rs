@@ -171,7 +171,8 @@ fn the_mailbox_keeps_what_is_not_acknowledged() {
     assert_eq!(call(&mut mailbox, &mut kernel, "remove", r#"["bob",9]"#, &[]), r#"{"@qclass":"undefined"}"#);
     assert_eq!(call(&mut mailbox, &mut kernel, "ackInbound", r#"#["bob",4]"#, &[]), r##"#"#undefined""##);
     assert_eq!(mailbox.export(), r#"{"bob":{"outbox":[[10,"k"],[11,"l"]],"inboundAck":4}}"#);
-    for (message, fits) in [("x".repeat((4 << 20) - 2), true), ("x".repeat((4 << 20) - 1), false), ("\\t".repeat(2 << 20), false)] {
+    for (message, fits) in [("x".repeat((4 << 20) - 2), true), ("x".repeat((4 << 20) - 1), false), ("\\t".repeat(2 << 20), false)]
+    {
         let answer = call(&mut mailbox, &mut kernel, "add", &format!(r#"["bob",12,"{message}"]"#), &[]);
         let refusal = "Error: error in add: a message may have 4194304 bytes";
         assert_eq!(answer, if fits { r#"{"@qclass":"undefined"}"# } else { refusal });

@@ -48,10 +48,14 @@ impl Kernel {
     /// Has every vat say next what it does not need any more.
     #[doc(hidden)]
     pub fn reap_all(&mut self) {
-        let vats: Vec<u64> = self.tables.members().filter_map(|(party, member)| match party {
-            Party::Vat(vat) if !member.raw => Some(vat),
-            _ => None,
-        }).collect();
+        let vats: Vec<u64> = self
+            .tables
+            .members()
+            .filter_map(|(party, member)| match party {
+                Party::Vat(vat) if !member.raw => Some(vat),
+                _ => None,
+            })
+            .collect();
         for vat in vats {
             self.tables.set_reap(vat, true);
         }
@@ -64,7 +68,9 @@ impl Kernel {
         let mut counts = Counts::default();
         let mut notifies: BTreeSet<(u64, u64)> = BTreeSet::new();
         for (n, item) in tables.run_queue() {
-            must((tables.counters().run.0..tables.counters().run.1).contains(&n), || format!("run.{n} is out of the queue's range"))?;
+            must((tables.counters().run.0..tables.counters().run.1).contains(&n), || {
+                format!("run.{n} is out of the queue's range")
+            })?;
             match item {
                 Item::Send(target, message) => counts.message(*target, message),
                 Item::Notify(vat, id) => {
@@ -114,7 +120,9 @@ impl Kernel {
             match kref {
                 KRef::Object(id) => {
                     let object = tables.object(id).ok_or_else(|| format!("{}: no such object", name()))?;
-                    must(is_own(&entry.vref) == (object.owner == Some(party)), || format!("{}: owned by {:?}", name(), object.owner))?;
+                    must(is_own(&entry.vref) == (object.owner == Some(party)), || {
+                        format!("{}: owned by {:?}", name(), object.owner)
+                    })?;
                     if !is_own(&entry.vref) {
                         let (reachable, recognizable) = counts.objects.entry(id).or_default();
                         *recognizable += 1;
@@ -141,7 +149,10 @@ impl Kernel {
             let can_be_pinned = object.owner.is_none() || entry.is_some_and(|entry| entry.vref == "o+0");
             let most = u32::from(can_be_pinned);
             must(more <= most && known == more, || {
-                format!("ko{id} counts {}, {}, of which there are {reachable}, {recognizable}", object.reachable, object.recognizable)
+                format!(
+                    "ko{id} counts {}, {}, of which there are {reachable}, {recognizable}",
+                    object.reachable, object.recognizable
+                )
             })?;
             if let Some(Party::Vat(vat)) = object.owner {
                 let entry = entry.ok_or_else(|| format!("ko{id} is not in the c-list of v{vat}, which owns it"))?;

@@ -62,7 +62,8 @@ impl CapData {
                 self.body.starts_with("{\"@qclass\":\"slot\"")
                     && serde_json::from_str::<serde_json::Value>(&self.body).is_ok_and(|body| {
                         let fields = body.as_object().expect("it begins with a brace");
-                        fields.get("index") == Some(&0.into()) && fields.keys().all(|key| ["@qclass", "index", "iface"].contains(&&**key))
+                        fields.get("index") == Some(&0.into())
+                            && fields.keys().all(|key| ["@qclass", "index", "iface"].contains(&&**key))
                     })
             }
         };
@@ -136,7 +137,8 @@ mod tests {
         for body in [r#"{"@qclass":"slot","index":0}"#, r##"#"$0""##, r##"#"$0.Alleged: root""##, r##"#"&0""##] {
             assert_eq!(capdata(body, &[7]).sole_slot(), Some(KRef::Object(7)), "{body}");
         }
-        for body in [r#"[{"@qclass":"slot","index":0}]"#, r##"#["$0"]"##, r##"#"!$0""##, r#""$0""#, r##"#"$01""##, "", "#", "#\""] {
+        for body in [r#"[{"@qclass":"slot","index":0}]"#, r##"#["$0"]"##, r##"#"!$0""##, r#""$0""#, r##"#"$01""##, "", "#", "#\""]
+        {
             assert_eq!(capdata(body, &[7]).sole_slot(), None, "{body}");
         }
         assert_eq!(capdata(r##"#"$0""##, &[7, 8]).sole_slot(), None);

@@ -58,7 +58,8 @@ impl Kernel {
 
     /// What a party calls something; it is given a name if it has none, and can reach it from now on.
     pub(super) fn export(&mut self, party: Party, kref: KRef) -> String {
-        let known = self.tables.clist(party).and_then(|clist| clist.entry(kref)).map(|entry| (entry.vref.clone(), entry.reachable));
+        let known =
+            self.tables.clist(party).and_then(|clist| clist.entry(kref)).map(|entry| (entry.vref.clone(), entry.reachable));
         if let Some((vref, reachable)) = known {
             if !reachable {
                 self.tables.entry_mut(party, kref).expect("just seen").reachable = true;

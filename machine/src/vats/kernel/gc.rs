@@ -1,11 +1,11 @@
 //! What nobody refers to any more. Counts that went down during a crank are looked at when it ends; who has to hear of it is told
 //! before anything else happens.
 
-use super::refs::{KRef, Party};
 use super::clist::is_own;
+use super::refs::{KRef, Party};
 use super::tables::{CList, CROWD, GcAction, GcKind, PromiseState};
-use std::collections::{BTreeMap, BTreeSet};
 use super::{Delivery, Kernel, Next};
+use std::collections::{BTreeMap, BTreeSet};
 
 impl Kernel {
     /// Looks at what may be garbage now.
@@ -85,8 +85,7 @@ impl Kernel {
     /// All of one kind that one vat has to hear of, if anybody has to hear of anything.
     pub(super) fn next_garbage(&mut self) -> Option<Next> {
         while let Some(&(vat, kind, _)) = self.tables.gc_actions().first() {
-            let group: Vec<GcAction> =
-                self.tables.gc_actions().range((vat, kind, 0)..=(vat, kind, u64::MAX)).copied().collect();
+            let group: Vec<GcAction> = self.tables.gc_actions().range((vat, kind, 0)..=(vat, kind, u64::MAX)).copied().collect();
             let mut vrefs = Vec::with_capacity(group.len());
             let party = Party::Vat(vat);
             for action in group {

@@ -2,7 +2,7 @@
 //! [`Delivery`], what comes from it are the functions of [`syscalls`].
 //!
 //! ```text
-//!             next()                    the vat runs, [`syscalls`]              keep() / abandon()
+//!          take_next()                   the vat runs, [`syscalls`]              keep() / abandon()
 //! run queue ─────────▶ Delivery ──────────────────────────────────────▶ crank ───────────────────▶ run queue
 //! ```
 //!
@@ -20,8 +20,8 @@ mod clist;
 mod gc;
 mod promises;
 mod refs;
-mod rows;
 mod routing;
+mod rows;
 mod syscalls;
 mod tables;
 #[cfg(test)]
@@ -180,11 +180,13 @@ impl Kernel {
     /// Whether nothing waits.
     pub fn is_idle(&self) -> bool {
         self.tables.counters().panic.is_some()
-            || self.tables.gc_actions().is_empty() && self.tables.reap_queue().is_empty() && self.tables.run_queue().next().is_none()
+            || self.tables.gc_actions().is_empty()
+                && self.tables.reap_queue().is_empty()
+                && self.tables.run_queue().next().is_none()
     }
 
     /// Takes what is next. The crank that it begins ends with [`Kernel::finish`], or with [`Kernel::abandon`] and what follows from it.
-    pub fn next(&mut self) -> Next {
+    pub fn take_next(&mut self) -> Next {
         if self.tables.counters().panic.is_some() {
             return Next::Idle;
         }

@@ -13,6 +13,13 @@ impl Kernel {
         )
     }
 
+    /// Whether a vat has to be told of a promise that is resolved.
+    pub(super) fn waits_for(&self, vat: u64, id: u64) -> bool {
+        self.tables
+            .promise(id)
+            .is_some_and(|promise| matches!(&promise.state, PromiseState::Resolved { untold, .. } if untold.contains(&vat)))
+    }
+
     pub(super) fn set_decider(&mut self, id: u64, vat: Option<u64>) {
         if let Some(promise) = self.tables.promise_mut(id)
             && let PromiseState::Unresolved { decider, .. } = &mut promise.state
@@ -39,9 +46,18 @@ impl Kernel {
 
     /// A promise is resolved: everybody hears of it, and messages that waited go on. `resolver`: the vat that has said so.
     pub(super) fn settle(&mut self, id: u64, rejected: bool, data: CapData, resolver: Option<u64>) {
+        let Some(PromiseState::Unresolved { subscribers, queue, .. }) = self.tables.promise(id).map(|promise| &promise.state)
+        else {
+            return;
+        };
+        let (mut subscribers, queue) = (subscribers.clone(), *queue);
+        // Who resolves it knows; but a dispatch of 2019 hears of its own promises, too.
+        if let Some(vat) = resolver
+            && self.tables.member(Party::Vat(vat)).is_some_and(|member| !member.raw)
+        {
+            subscribers.remove(&vat);
+        }
         let Some(promise) = self.tables.promise_mut(id) else { return };
-        let PromiseState::Unresolved { subscribers, queue, .. } = &promise.state else { return };
-        let (subscribers, queue) = (subscribers.clone(), *queue);
         let resolver = resolver.filter(|_| !subscribers.is_empty());
         promise.state = PromiseState::Resolved { rejected, data: data.clone(), untold: subscribers.clone(), resolver };
         promise.refs += subscribers.len() as u32;
@@ -80,9 +96,7 @@ impl Kernel {
 
     /// A vat is told of a promise; with it of every promise that its data speaks of and that is resolved, too.
     pub(super) fn notify(&mut self, vat: u64, id: u64) -> Next {
-        let waits = self.tables.promise(id).is_some_and(
-            |promise| matches!(&promise.state, PromiseState::Resolved { untold, .. } if untold.contains(&vat)),
-        );
+        let waits = self.waits_for(vat, id);
         let knows = self.tables.clist(Party::Vat(vat)).is_some_and(|clist| clist.entry(KRef::Promise(id)).is_some());
         self.release(KRef::Promise(id));
         if !waits || !knows {
@@ -95,12 +109,13 @@ impl Kernel {
         let mut at = 0;
         while let Some(&id) = told.get(at) {
             at += 1;
-            let Some(PromiseState::Resolved { data, .. }) = self.tables.promise(id).map(|promise| &promise.state) else { continue };
+            let Some(PromiseState::Resolved { data, .. }) = self.tables.promise(id).map(|promise| &promise.state) else {
+                continue;
+            };
             for slot in data.slots.clone() {
                 let KRef::Promise(other) = slot else { continue };
-                let resolved = |id| {
-                    self.tables.promise(id).is_some_and(|promise| matches!(promise.state, PromiseState::Resolved { .. }))
-                };
+                let resolved =
+                    |id| self.tables.promise(id).is_some_and(|promise| matches!(promise.state, PromiseState::Resolved { .. }));
                 if resolved(other) && seen.insert(other) {
                     told.push(other);
                 }
@@ -108,7 +123,8 @@ impl Kernel {
         }
         let mut resolutions = Vec::with_capacity(told.len());
         for &id in &told {
-            let Some(PromiseState::Resolved { rejected, data, .. }) = self.tables.promise(id).map(|promise| promise.state.clone())
+            let Some(PromiseState::Resolved { rejected, data, .. }) =
+                self.tables.promise(id).map(|promise| promise.state.clone())
             else {
                 continue;
             };

@@ -152,7 +152,9 @@ mod tests {
         for good in ["o+0", "o-50", "p+5", "p-60", "d-70", "d+0", "o+v5/1", "o+d10/3:0"] {
             assert!(VRef::parse(good).is_some(), "{good}");
         }
-        for wrong in ["", "o", "o+", "o50", "x+1", "o+01", "o-v5/1", "p+d1/1", "o+d1", "o+d1/", "o+d1/2:", "o+1,o+2", "o+1|", "ö+1"] {
+        for wrong in
+            ["", "o", "o+", "o50", "x+1", "o+01", "o-v5/1", "p+d1/1", "o+d1", "o+d1/", "o+d1/2:", "o+1,o+2", "o+1|", "ö+1"]
+        {
             assert!(VRef::parse(wrong).is_none(), "{wrong}");
         }
     }

@@ -64,7 +64,10 @@ impl Kernel {
 
     /// Somebody decides a promise from now on: what has waited for it goes there, before what is in the queue for it.
     fn pass_on(&mut self, id: u64) {
-        let Some(PromiseState::Unresolved { queue: (from, to), .. }) = self.tables.promise(id).map(|promise| &promise.state) else { return };
+        let Some(PromiseState::Unresolved { queue: (from, to), .. }) = self.tables.promise(id).map(|promise| &promise.state)
+        else {
+            return;
+        };
         let (from, to) = (*from, *to);
         if from == to {
             return;

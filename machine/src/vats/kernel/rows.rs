@@ -180,8 +180,22 @@ impl Row {
     fn value(&self, tables: &Tables) -> Option<Vec<u8>> {
         match self {
             Row::Counters => {
-                let Counters { object, promise, device_node, vat, device, meter, upgrade, crowd, panic, run, cranks, log } = *tables.counters();
-                Some(json(&CountersRow { object, promise, node: device_node, vat, device, meter, upgrade, crowd, panic, run, cranks, log }))
+                let Counters { object, promise, device_node, vat, device, meter, upgrade, crowd, panic, run, cranks, log } =
+                    *tables.counters();
+                Some(json(&CountersRow {
+                    object,
+                    promise,
+                    node: device_node,
+                    vat,
+                    device,
+                    meter,
+                    upgrade,
+                    crowd,
+                    panic,
+                    run,
+                    cranks,
+                    log,
+                }))
             }
             Row::Member(party) => tables.member(*party).map(|member| json(&member_row(member))),
             Row::Object(id) => tables.object(*id).map(|object| {
@@ -199,7 +213,9 @@ impl Row {
             Row::Reap(vat) => tables.reap_queue().contains(vat).then(Vec::new),
             Row::Meter(id) => tables.meter(*id).map(json),
             Row::Log(n) => tables.log_line(*n).map(|line| line.as_bytes().to_vec()),
-            Row::Store(vat, key) => tables.stored(*vat, key).and_then(|value| value.as_ref().map(|value| value.as_bytes().to_vec())),
+            Row::Store(vat, key) => {
+                tables.stored(*vat, key).and_then(|value| value.as_ref().map(|value| value.as_bytes().to_vec()))
+            }
         }
     }
 }
@@ -365,7 +381,8 @@ impl ItemRow {
             return Ok(Item::Start(vat_of(&vat)?, data));
         }
         let vat = vat_of(&self.upgrade.unwrap_or_default())?;
-        let (id, module, message) = (self.id.unwrap_or_default(), self.module.unwrap_or_default(), self.message.unwrap_or_default());
+        let (id, module, message) =
+            (self.id.unwrap_or_default(), self.module.unwrap_or_default(), self.message.unwrap_or_default());
         Ok(Item::Upgrade(vat, Upgrade { id, module, parameters: data, message }))
     }
 }
@@ -416,7 +433,8 @@ fn read_row(tables: &mut Tables, key: &str, value: &[u8]) -> Option<()> {
     }
     if key == "kernel" {
         let CountersRow { object, promise, node, vat, device, meter, upgrade, crowd, panic, run, cranks, log } = parse(value)?;
-        let counters = Counters { object, promise, device_node: node, vat, device, meter, upgrade, crowd, panic, run, cranks, log };
+        let counters =
+            Counters { object, promise, device_node: node, vat, device, meter, upgrade, crowd, panic, run, cranks, log };
         tables.set_counters(counters);
     } else if let Some(n) = key.strip_prefix("run.") {
         tables.put_run(n.parse().ok()?, parse::<ItemRow>(value)?.read().ok()?);

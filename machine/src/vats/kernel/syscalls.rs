@@ -97,9 +97,10 @@ impl Kernel {
             }
             self.settle(id, rejected, data, Some(vat));
             // Who hears of it may still be told in the names of before; without anybody it is over here, too.
-            let told = self.tables.promise(id).is_none_or(
-                |promise| matches!(&promise.state, PromiseState::Resolved { untold, .. } if untold.is_empty()),
-            );
+            let told = self
+                .tables
+                .promise(id)
+                .is_none_or(|promise| matches!(&promise.state, PromiseState::Resolved { untold, .. } if untold.is_empty()));
             if told {
                 self.retire_promise(vat, id);
             }
@@ -165,8 +166,11 @@ impl Kernel {
         if self.tables.member(party).is_none() {
             return;
         }
-        let entries: Vec<(KRef, String)> =
-            self.tables.clist(party).map(|clist| clist.iter().map(|(kref, entry)| (kref, entry.vref.clone())).collect()).unwrap_or_default();
+        let entries: Vec<(KRef, String)> = self
+            .tables
+            .clist(party)
+            .map(|clist| clist.iter().map(|(kref, entry)| (kref, entry.vref.clone())).collect())
+            .unwrap_or_default();
         for (kref, _) in &entries {
             if let KRef::Promise(id) = *kref
                 && self.decides(vat, id)
@@ -192,13 +196,19 @@ impl Kernel {
     /// A vat begins anew: what it had to decide is rejected, and what it has exported and does not outlive that is nobody's.
     pub fn disconnect(&mut self, vat: u64, rejection: &CapData) {
         let party = Party::Vat(vat);
-        let entries: Vec<(KRef, String)> =
-            self.tables.clist(party).map(|clist| clist.iter().map(|(kref, entry)| (kref, entry.vref.clone())).collect()).unwrap_or_default();
+        let entries: Vec<(KRef, String)> = self
+            .tables
+            .clist(party)
+            .map(|clist| clist.iter().map(|(kref, entry)| (kref, entry.vref.clone())).collect())
+            .unwrap_or_default();
         for (kref, vref) in entries {
             match kref {
                 KRef::Promise(id) if self.decides(vat, id) => {
                     self.settle(id, true, rejection.clone(), None);
-                    self.forget(party, kref);
+                    // A vat that waits for its own promise hears of it anew.
+                    if !self.waits_for(vat, id) {
+                        self.forget(party, kref);
+                    }
                 }
                 // The root is the new root, and durable objects are what they were.
                 KRef::Object(_) if is_own(&vref) && vref != "o+0" && !vref.starts_with("o+d") => self.orphan(party, kref),

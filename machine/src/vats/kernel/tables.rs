@@ -209,7 +209,20 @@ pub(super) const CROWD: u64 = 2_000;
 
 impl Default for Counters {
     fn default() -> Counters {
-        Counters { object: 20, promise: 40, device_node: 30, vat: 1, device: 7, meter: 1, upgrade: 1, crowd: CROWD, panic: None, run: (0, 0), cranks: 0, log: 0 }
+        Counters {
+            object: 20,
+            promise: 40,
+            device_node: 30,
+            vat: 1,
+            device: 7,
+            meter: 1,
+            upgrade: 1,
+            crowd: CROWD,
+            panic: None,
+            run: (0, 0),
+            cranks: 0,
+            log: 0,
+        }
     }
 }
 

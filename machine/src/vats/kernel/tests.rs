@@ -35,7 +35,7 @@ fn send(target: KRef, method: &str, body: &str, slots: Vec<KRef>) -> (KRef, Mess
 
 fn deliver(kernel: &mut Kernel) -> (u64, Delivery) {
     kernel.begin();
-    match kernel.next() {
+    match kernel.take_next() {
         Next::Deliver(vat, delivery) => (vat, delivery),
         other => panic!("{other:?}"),
     }
@@ -77,12 +77,23 @@ fn the_tables_of_a_bootstrap() {
     assert_eq!(args.slots, ["o-50"]);
     kernel.syscall_send(USER, "o-50", Some("encourageMe".into()), r#"["user"]"#, &[], Some("p+5")).unwrap();
     kernel.syscall_subscribe(USER, "p+5").unwrap();
-    kernel.syscall_resolve(USER, &[("p-60", false, r#""Thanks for the setup. I sure hope I get some encouragement...""#, vec![])]).unwrap();
+    kernel
+        .syscall_resolve(USER, &[("p-60", false, r#""Thanks for the setup. I sure hope I get some encouragement...""#, vec![])])
+        .unwrap();
     done(&mut kernel, USER);
 
     let expected = [
-        "ko20 v3 o+0", "ko21 v1 o+0", "ko21 v2 o-50", "ko21 v3 o-50", "ko22 v2 o+0", "ko22 v3 o-51", "kp40 v2 p-60", "kp40 v3 p+5",
-        "kp41 v2 p+5", "kd30 v3 d-70", "kd30 d7 d+0",
+        "ko20 v3 o+0",
+        "ko21 v1 o+0",
+        "ko21 v2 o-50",
+        "ko21 v3 o-50",
+        "ko22 v2 o+0",
+        "ko22 v3 o-51",
+        "kp40 v2 p-60",
+        "kp40 v3 p+5",
+        "kp41 v2 p+5",
+        "kd30 v3 d-70",
+        "kd30 d7 d+0",
     ];
     assert_eq!(rows(&kernel), expected);
     let waiting: Vec<String> = kernel.tables().run_queue().map(|(_, item)| format!("{item:?}")).collect();
@@ -138,7 +149,10 @@ fn no_vat_reaches_beyond_its_c_list_or_decides_for_others() {
     let mut kernel = kernel(&["a", "b"]);
     let illegal = |result: Result<(), Illegal>| result.unwrap_err().0;
     assert_eq!(illegal(kernel.syscall_send(1, "o-50", Some("x".into()), "[]", &[], None)), "o-50 is not in the c-list of v1");
-    assert_eq!(illegal(kernel.syscall_send(1, "o+0", Some("x".into()), "[]", &["o-99"], None)), "o-99 is not in the c-list of v1");
+    assert_eq!(
+        illegal(kernel.syscall_send(1, "o+0", Some("x".into()), "[]", &["o-99"], None)),
+        "o-99 is not in the c-list of v1"
+    );
     assert_eq!(illegal(kernel.syscall_subscribe(1, "p-60")), "p-60 is not in the c-list of v1");
     assert_eq!(illegal(kernel.syscall_subscribe(1, "o+1")), "o+1 is no promise");
     assert_eq!(illegal(kernel.syscall_send(1, "d+0", Some("x".into()), "[]", &[], None)), "d+0 is nothing that v1 can make");
@@ -229,7 +243,7 @@ fn a_terminated_vat_rejects_orphans_and_releases() {
     kernel.syscall_subscribe(1, "p+6").unwrap();
     done(&mut kernel, 1);
     kernel.begin();
-    assert_eq!(kernel.next(), Next::Done);
+    assert_eq!(kernel.take_next(), Next::Done);
     kernel.finish();
     let (_, delivery) = deliver(&mut kernel);
     assert!(matches!(delivery, Delivery::Notify(told) if told[0].1));
@@ -295,10 +309,22 @@ fn what_is_written_is_read_again() {
     state.apply(1, rows.iter().map(|(map, key, value)| (map.as_str(), key.as_slice(), Some(value.as_slice())))).unwrap();
     let mut read = Kernel::read(&state).unwrap();
     assert_eq!(super::tests::rows(&read), super::tests::rows(&kernel));
-    assert_eq!(format!("{:?}", read.tables().run_queue().collect::<Vec<_>>()), format!("{:?}", kernel.tables().run_queue().collect::<Vec<_>>()));
-    assert_eq!(format!("{:?}", read.tables().promises().collect::<Vec<_>>()), format!("{:?}", kernel.tables().promises().collect::<Vec<_>>()));
-    assert_eq!(format!("{:?}", read.tables().objects().collect::<Vec<_>>()), format!("{:?}", kernel.tables().objects().collect::<Vec<_>>()));
-    assert_eq!(format!("{:?}", read.tables().members().collect::<Vec<_>>()), format!("{:?}", kernel.tables().members().collect::<Vec<_>>()));
+    assert_eq!(
+        format!("{:?}", read.tables().run_queue().collect::<Vec<_>>()),
+        format!("{:?}", kernel.tables().run_queue().collect::<Vec<_>>())
+    );
+    assert_eq!(
+        format!("{:?}", read.tables().promises().collect::<Vec<_>>()),
+        format!("{:?}", kernel.tables().promises().collect::<Vec<_>>())
+    );
+    assert_eq!(
+        format!("{:?}", read.tables().objects().collect::<Vec<_>>()),
+        format!("{:?}", kernel.tables().objects().collect::<Vec<_>>())
+    );
+    assert_eq!(
+        format!("{:?}", read.tables().members().collect::<Vec<_>>()),
+        format!("{:?}", kernel.tables().members().collect::<Vec<_>>())
+    );
     assert_eq!(read.tables().counters(), kernel.tables().counters());
     assert_eq!(read.tables().gc_actions(), kernel.tables().gc_actions());
     assert_eq!(read.tables().log().collect::<Vec<_>>(), ["line"]);

@@ -89,7 +89,29 @@
   // undefined if nobody wants one. One turn for each, in order: this queue saves a closure for each of them.
   const waiting = [];
   let first = 0;
+  // The same for what has waited for a promise, and can go on. It is done first: what was sent later may be in `waiting` already.
+  const released = [];
+  let firstReleased = 0;
+  function release(queue) {
+    for (let i = 0; i < queue.length; i += 5) {
+      released.push(queue[i], queue[i + 1], queue[i + 2], queue[i + 3], queue[i + 4]);
+      queueMicrotask(turn);
+    }
+  }
   function turn() {
+    if (released.length > 0) {
+      const i = firstReleased;
+      const op = released[i], target = released[i + 1], name = released[i + 2], args = released[i + 3], result = released[i + 4];
+      firstReleased += 5;
+      if (firstReleased === released.length) {
+        released.length = 0;
+        firstReleased = 0;
+      } else {
+        released[i + 1] = released[i + 3] = released[i + 4] = undefined;
+      }
+      dispatch(op, target, name, args, result);
+      return;
+    }
     const i = first;
     const op = waiting[i], target = waiting[i + 1], name = waiting[i + 2], args = waiting[i + 3], result = waiting[i + 4];
     first += 5;
@@ -199,7 +221,14 @@
       refuse(result, error);
       return;
     }
-    if (result !== undefined && !result.adopted) resolvePending(result, harden(value));
+    if (result === undefined) return;
+    if (!result.adopted) {
+      resolvePending(result, harden(value));
+    } else if (result.queue !== undefined) {
+      // What was sent to it before it had a handler.
+      release(result.queue);
+      result.queue = undefined;
+    }
   }
 
   // --- Local targets ---
@@ -311,7 +340,7 @@
     pending.next = next;
     pending.handler = pending.promise = pending.settle = pending.refuse = pending.queue = undefined;
     if (queue === undefined) return;
-    for (let i = 0; i < queue.length; i += 5) enqueue(queue[i], queue[i + 1], queue[i + 2], queue[i + 3], queue[i + 4]);
+    release(queue);
   }
 
   function resolvePending(pending, value) {
