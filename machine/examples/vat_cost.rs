@@ -1,4 +1,5 @@
 //! Runs the vats of a folder and says what a delivery costs: `vat_cost FOLDER [ARGS…]`. Files `vat-*.js` and `bootstrap.js`.
+#![allow(clippy::disallowed_methods, reason = "a measurement needs a clock, and a realm a thread with more stack")]
 
 use machine::vats::{Install, Source, VatSource, Work, summary};
 use machine::{Input, Machine, Service, state};

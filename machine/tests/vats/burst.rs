@@ -1,4 +1,5 @@
 //! What a message costs when many wait.
+#![allow(clippy::disallowed_methods, reason = "a measurement needs a clock")]
 
 use super::stage::{Stage, install, old, today, with_stack};
 use std::time::Instant;

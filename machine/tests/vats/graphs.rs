@@ -487,8 +487,8 @@ fn stage(program: &Program, dialects: usize, hold: bool) -> Stage {
         }
     };
     let mut files = vec![("interp.js".to_owned(), INTERP.to_owned())];
-    for index in 0..program.vats {
-        files.push((format!("vat-{}.js", LETTERS[index]), source(index, false)));
+    for (index, letter) in LETTERS.iter().enumerate().take(program.vats) {
+        files.push((format!("vat-{letter}.js"), source(index, false)));
     }
     files.push(("bootstrap.js".to_owned(), source(program.vats, true)));
     let files: Vec<(&str, &str)> = files.iter().map(|(name, source)| (name.as_str(), source.as_str())).collect();
