@@ -250,6 +250,6 @@ fn parameters_and_names_are_any_text() {
         );
         install.source.vats[2].parameters = Some(serde_json::json!({ "argv": 1, "#b": { "$c": "!d", "+": ["-1"] } }));
         let lines = Stage::of(install).output();
-        assert_eq!(lines, ["#a,$0,bootstrap { argv: 1, '#b': { '$c': '!d', '+': [ '-1' ] } }"]);
+        assert_eq!(lines, ["#a,$0,bootstrap { '#b': { '$c': '!d', '+': [ '-1' ] }, argv: 1 }"]);
     });
 }
