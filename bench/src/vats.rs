@@ -70,7 +70,9 @@ struct Command<'a> {
 
 impl Command<'_> {
     fn run(&self, dir: Option<&Path>, args: &[String]) -> Result<Ran, String> {
-        let mut all = vec![OsStr::new("vat"), OsStr::new("run"), self.folder.as_os_str()];
+        // A burst of 100,000 messages from one crank is more than a crank may do otherwise.
+        let most = OsStr::new("100000000000");
+        let mut all = vec![OsStr::new("vat"), OsStr::new("run"), self.folder.as_os_str(), OsStr::new("--instructions"), most];
         if let Some(dir) = dir {
             all.extend([OsStr::new("--dir"), dir.as_os_str()]);
         }

@@ -338,8 +338,10 @@ impl Core {
         if failure.message == METER_UNDERFLOW {
             self.drain(vat);
         }
-        let line = format!("vat {name} (v{vat}) terminated: {}: {}", failure.name, failure.message);
-        (self.console)(self.number, sandbox::Level::Error, &line);
+        if rejects {
+            let line = format!("vat {name} (v{vat}) terminated: {}: {}", failure.name, failure.message);
+            (self.console)(self.number, sandbox::Level::Error, &line);
+        }
         self.kernel.terminate(vat, &CapData::error(dialect, "Error", "vat terminated"));
         for key in self.store_keys(vat)? {
             self.kernel.tables_mut().store(vat, &key, None);

@@ -1,5 +1,6 @@
 //! Vats, served and run as their users do it.
 
+mod admin;
 mod kept;
 mod mail;
 mod run;
