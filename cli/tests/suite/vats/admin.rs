@@ -114,11 +114,11 @@ export const buildRootObject = () => {
   return Far('root', {
     make(keep) {
       let other;
-      const node = Far('node', { set(o) { other = o; }, get: () => other, label: () => 'a node' });
+      const node = Far('node', { set(o) { other = o; }, get: () => other, name: () => 'a node' });
       if (keep) kept.push(node);
       return node;
     },
-    kept: () => E(E(kept[0].get()).get()).label(),
+    kept: () => E(E(kept[0].get()).get()).name(),
   });
 };
 ";

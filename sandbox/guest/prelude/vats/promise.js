@@ -581,7 +581,11 @@
   function GetTraps(target) { this.target = target; }
   GetTraps.prototype = { ...REFUSALS, get(_, name) { return access(GET, this.target, name, undefined, true); } };
 
-  const callable = freeze(() => {});
+  // Without properties of its own: methods may be called `name` and `length`.
+  const callable = () => {};
+  delete callable.name;
+  delete callable.length;
+  freeze(callable);
   const bare = freeze({ __proto__: null });
   const E = (target) => new Proxy(callable, new CallTraps(target));
   E.get = (target) => new Proxy(bare, new GetTraps(target));
