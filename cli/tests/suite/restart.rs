@@ -63,7 +63,7 @@ fn start(place: &Place) -> (Server, Duration, u64, u64) {
 }
 
 /// `Recovered N entries of the call log; M of them replayed.` It may be read a moment after the banner.
-fn recovered(server: &Server) -> (u64, u64) {
+pub fn recovered(server: &Server) -> (u64, u64) {
     let until = Instant::now() + crate::raw::PATIENCE;
     loop {
         let log = server.log();

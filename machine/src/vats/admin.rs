@@ -147,7 +147,7 @@ impl Desk<'_> {
 
     fn given(&mut self, data: &devices::CapData) -> Result<CapData, String> {
         let slots: Vec<&str> = data.slots.iter().map(String::as_str).collect();
-        self.kernel.given(self.device, &data.body, &slots).map_err(|Illegal(message)| message)
+        self.kernel.import_data(self.device, &data.body, &slots).map_err(|Illegal(message)| message)
     }
 }
 
@@ -234,7 +234,7 @@ impl Kernel {
     /// A vat is to begin anew.
     pub fn upgrade(&mut self, vat: u64, upgrade: Upgrade) {
         for &slot in &upgrade.parameters.slots {
-            self.refer_to(slot);
+            self.refer(slot);
         }
         self.tables_mut().push(Item::Upgrade(vat, upgrade));
     }

@@ -4,7 +4,7 @@ use super::admin::tell_end;
 use super::host::Ran;
 use super::install::smallcaps_body;
 use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, Upgrade, VatData, Watch};
-use super::{Core, Event, Reply, VatRealm, Vats};
+use super::{Core, Event, RUN_INSTRUCTIONS, Reply, VatRealm, Vats};
 use crate::{Fault, outcome};
 use sandbox::{Failure, Outcome};
 use serde_json::json;
@@ -31,14 +31,16 @@ pub(super) enum End {
 }
 
 impl Vats {
-    /// Runs cranks until nothing waits, at most so many. How many it were.
+    /// Runs cranks until nothing waits, at most so many, and no more when they have taken long. How many it were.
     pub(super) fn run(&mut self, most: u64) -> Result<u64, Fault> {
-        for ran in 0..most {
+        let mut ran = 0;
+        while ran < most && self.core().spent < RUN_INSTRUCTIONS {
             if let Cranked::Idle = self.crank()? {
-                return Ok(ran);
+                break;
             }
+            ran += 1;
         }
-        Ok(most)
+        Ok(ran)
     }
 
     /// Runs the next crank.
@@ -140,7 +142,7 @@ impl Vats {
             if let Some(member) = core.kernel.tables_mut().member_mut(party) {
                 (member.incarnation, member.module) = (incarnation, module.clone());
             }
-            let start = Delivery::Start(core.kernel.give(party, parameters));
+            let start = Delivery::Start(core.kernel.export_data(party, parameters));
             core.note(vat, &start);
             end = self.deliver(vat, &mut realm, &start)?;
         }
@@ -174,6 +176,7 @@ impl Vats {
         let (outcome, ran) = self.run_realm(vat, realm, delivery)?;
         self.core = Some(ran.core);
         let core = self.core.as_mut().expect("just put");
+        core.spent = core.spent.saturating_add(realm.instructions());
         Ok(match (ran.illegal, outcome, ran.exit) {
             (Some(illegal), ..) => Some(End::Undone(failure("IllegalSyscallError", &illegal.0))),
             (None, Outcome::Failure(error) | Outcome::Refused(error), _) => Some(End::Undone(error)),

@@ -53,7 +53,7 @@ impl Vats {
         for (vat, vrefs) in &garbage {
             core.kernel.drop_exports(*vat, vrefs);
         }
-        core.kernel.counted();
+        core.kernel.counted(garbage.values().map(Vec::len).sum());
         core.end_crank();
         for (vat, vrefs) in garbage {
             self.core_mut().begin_crank();

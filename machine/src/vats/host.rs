@@ -1,7 +1,7 @@
 //! The outside of a vat: syscalls, modules, the console. While the vat runs, the kernel is here.
 
 use super::Core;
-use super::kernel::{CapData, GcCall, Illegal, Resolution, VatData};
+use super::kernel::{CapData, GcCall, Illegal, Party, Resolution, VatData};
 use super::wavy;
 use sandbox::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use sha2::Digest;
@@ -98,7 +98,7 @@ impl VatHost {
             }
             OP_SUBSCRIBE => core.kernel.syscall_subscribe(vat, text).map(|()| Answer::Nothing),
             OP_CALL_NOW => {
-                let [device, slots, method, _form, body] = fields(text)?;
+                let [device, slots, method, body] = fields(text)?;
                 let method: String = serde_json::from_str(method).map_err(|_| malformed())?;
                 let args = VatData { body: body.to_owned(), slots: list(slots).iter().map(|slot| (*slot).to_owned()).collect() };
                 Ok(match core.call_device(vat, device, &method, args)? {
@@ -108,7 +108,7 @@ impl VatHost {
             }
             OP_EXIT => {
                 let [failure, slots, body] = fields(text)?;
-                let data = core.kernel.said(vat, body, &list(slots))?;
+                let data = core.kernel.import_data(Party::Vat(vat), body, &list(slots))?;
                 exit.get_or_insert((failure == "1", data));
                 Ok(Answer::Nothing)
             }

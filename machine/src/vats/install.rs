@@ -214,7 +214,7 @@ impl Core {
         for (_, id) in &vats {
             let root = self.kernel.exported(Party::Vat(*id), "o+0");
             // The roots of vats that are there from the first are there to the last.
-            self.kernel.pin(root);
+            self.kernel.refer(root);
             slots.push(root);
         }
         for (_, id) in &devices {

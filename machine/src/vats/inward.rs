@@ -16,7 +16,7 @@ impl Outlet for Desk<'_> {
     fn send(&mut self, target: &str, method: &str, args: devices::CapData) {
         let Some(target) = self.kernel.tables().clist(self.device).and_then(|clist| clist.kref(target)) else { return };
         let slots: Vec<&str> = args.slots.iter().map(String::as_str).collect();
-        let Ok(data) = self.kernel.given(self.device, &args.body, &slots) else { return };
+        let Ok(data) = self.kernel.import_data(self.device, &args.body, &slots) else { return };
         let message = match data.body.strip_prefix('#') {
             // In today's form the method is part of the body.
             Some(args) => {
@@ -82,7 +82,7 @@ impl Core {
             return Err(Illegal(format!("{target} is no device that v{vat} knows")));
         };
         let slots: Vec<&str> = args.slots.iter().map(String::as_str).collect();
-        let data = kernel.said(vat, &args.body, &slots)?;
+        let data = kernel.import_data(Party::Vat(vat), &args.body, &slots)?;
         if data.slots.iter().any(|slot| matches!(slot, KRef::Promise(_))) {
             return Ok(Err("D() arguments cannot include a Promise".into()));
         }
@@ -92,7 +92,7 @@ impl Core {
         });
         let Some((id, target)) = owner else { return Ok(Err("The device is gone".into())) };
         let party = Party::Device(id);
-        let VatData { body, slots } = kernel.give(party, &data);
+        let VatData { body, slots } = kernel.export_data(party, &data);
         let args = devices::CapData { body, slots };
         let mut desk = Desk { kernel: &mut *kernel, modules, device: party, ended, asks: Some(vat) };
         let answer = match devices.call(id, &mut desk, &target, method, &args) {
@@ -100,8 +100,8 @@ impl Core {
             Err(message) => return Ok(Err(message)),
         };
         let slots: Vec<&str> = answer.slots.iter().map(String::as_str).collect();
-        match kernel.given(party, &answer.body, &slots) {
-            Ok(data) => Ok(Ok(kernel.give(Party::Vat(vat), &data))),
+        match kernel.import_data(party, &answer.body, &slots) {
+            Ok(data) => Ok(Ok(kernel.export_data(Party::Vat(vat), &data))),
             Err(Illegal(message)) => Ok(Err(message)),
         }
     }

@@ -12,7 +12,7 @@
 //!
 //! - No trace of a crank that failed, but that its vat is terminated.
 //! - No result depends on where a transaction ends and the next one begins.
-//! - No vat in memory that is not at work: the others are the pages in which they differ from a fresh one.
+//! - No more than a few vats are alive, whatever their number: the others are the pages in which they differ from a fresh one.
 
 mod admin;
 mod crank;
@@ -54,6 +54,10 @@ pub use work::{Install, Work};
 /// After a call, a tick or mail so many cranks follow in the same transaction.
 pub const CRANKS_PER_INPUT: u64 = 256;
 
+/// A transaction begins no further crank after so many instructions: a second of computing or two, also where it says that it may run
+/// for ever.
+pub const RUN_INSTRUCTIONS: u64 = 10_000_000_000;
+
 /// So many cranks after the last checkpoint comes the next one at the latest.
 pub const CHECKPOINT_CRANKS: u64 = 20_000;
 
@@ -77,6 +81,8 @@ pub(crate) struct Core {
     number: u64,
     /// What was delivered since the transaction began.
     cranks: String,
+    /// Instructions that it took.
+    spent: u64,
     /// Vats that end with this crank, if it counts.
     ended: Vec<u64>,
     /// What the kernel waited for and has come to be since then.
@@ -147,6 +153,7 @@ impl Vats {
             console,
             number: 0,
             cranks: String::new(),
+            spent: 0,
             ended: Vec::new(),
             replies: Vec::new(),
             activity: Sha256::new(),
@@ -300,6 +307,7 @@ impl Vats {
         let core = self.core_mut();
         core.number = core.records.entries();
         core.cranks.clear();
+        core.spent = 0;
         core.activity = Sha256::new();
         core.kernel.begin();
         core.devices.begin();

@@ -26,6 +26,14 @@ fn ends(bad: &str, reason: &str) {
 }
 
 fn ends_within(bad: &str, reason: &str, heap_bytes: u32) {
+    let lines = ends_somehow(bad, heap_bytes);
+    let last = lines.iter().find(|line| line.starts_with("vat bad (v1) terminated")).unwrap_or_else(|| panic!("{lines:#?}"));
+    assert!(last.contains(reason), "{last}");
+}
+
+/// The bad vat ends, and nobody else is hurt. What was printed.
+fn ends_somehow(bad: &str, heap_bytes: u32) -> Vec<String> {
+    let mut printed = Vec::new();
     with_stack(|| {
         let mut install = beside(bad, 2_000_000_000);
         install.settings.heap_bytes = heap_bytes;
@@ -38,12 +46,12 @@ fn ends_within(bad: &str, reason: &str, heap_bytes: u32) {
         let mut wanted = expected;
         wanted.sort_unstable();
         assert_eq!(said, wanted, "{lines:#?}");
-        let last = lines.iter().find(|line| line.starts_with("vat bad (v1) terminated")).unwrap_or_else(|| panic!("{lines:#?}"));
-        assert!(last.contains(reason), "{last}");
         assert_eq!(stage.dump().vat_tables.len(), 2);
         assert!(stage.dump().promises.is_empty());
         stage.replayed();
+        printed = lines;
     });
+    printed
 }
 
 #[test]
@@ -254,11 +262,13 @@ fn what_is_no_vat() {
 
 #[test]
 fn a_vat_that_leaves() {
-    for (call, reason) in
-        [("exitVat('bye')", "bye"), ("exitVatWithFailure(Error('bad'))", "bad"), ("exitVatWithFailure('x')", "x")]
-    {
-        ends(&today(&format!("{{ go() {{ vatPowers.{call}; return new Promise(() => {{}}); }} }}")), reason);
+    let leaves = |call: &str| today(&format!("{{ go() {{ vatPowers.{call}; return new Promise(() => {{}}); }} }}"));
+    for (call, reason) in [("exitVatWithFailure(Error('bad'))", "bad"), ("exitVatWithFailure('x')", "x")] {
+        ends(&leaves(call), reason);
     }
+    // Who leaves in peace is no news.
+    let lines = ends_somehow(&leaves("exitVat('bye')"), 16 << 20);
+    assert!(!lines.iter().any(|line| line.contains("terminated: ")), "{lines:#?}");
     // What it did before counts if it left in peace, and only then.
     for (call, heard) in [("exitVat(1)", true), ("exitVatWithFailure(Error('x'))", false)] {
         with_stack(|| {
@@ -287,5 +297,21 @@ fn huge_bodies() {
         let lines = stage.output();
         println!("{lines:#?}");
         assert!(lines.contains(&"good 3".to_owned()), "{lines:#?}");
+    });
+}
+
+/// A ledger may say that vats run for ever: an auditor does not.
+#[test]
+fn vats_without_an_end() {
+    with_stack(|| {
+        let ping = old("{ ping(me, other) { E(other).ping(other, me); } }");
+        let bootstrap = old("{ bootstrap(argv, { ping, pong }) { E(ping).ping(ping, pong); } }");
+        let files = [("vat-ping.js", &*ping), ("vat-pong.js", &ping), ("bootstrap.js", &bootstrap)];
+        let mut stage = Stage::of(install(&files, &[]));
+        let (ran, idle) = stage.cranks(u64::MAX);
+        assert!(ran > 1_000 && !idle, "{ran}");
+        let (again, idle) = stage.cranks(u64::MAX);
+        assert!(again > 1_000 && !idle, "{again}");
+        stage.replayed();
     });
 }

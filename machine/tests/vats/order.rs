@@ -11,7 +11,7 @@ fn kernel() -> Kernel {
     }
     let roots: Vec<KRef> = (1..=3).map(|vat| kernel.exported(Party::Vat(vat), "o+0")).collect();
     for &root in &roots {
-        kernel.pin(root);
+        kernel.refer(root);
     }
     let args = CapData { body: "[]".into(), slots: vec![roots[1], roots[2]] };
     kernel.send(roots[0], Message { method: Some("go".into()), args, result: None });

@@ -158,7 +158,7 @@ fn cranks(folder: &Path, dir: &Path) -> usize {
 }
 
 #[test]
-fn a_start_reads_a_checkpoint_and_not_the_history() {
+fn a_store_that_is_gone_is_made_again() {
     let folder = Folder::new(&[
         (
             "bootstrap.js",

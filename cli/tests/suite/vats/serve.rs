@@ -1,6 +1,7 @@
 //! Vats that take calls, with the same clients as scripts.
 
 use super::Folder;
+use crate::restart::recovered;
 use crate::support::{Place, Server, glassbox, run, stderr, stdout};
 use std::path::Path;
 
@@ -66,6 +67,12 @@ fn calls_are_transactions_of_vats() {
     let server = again(&place, folder.path(), &[]);
     assert_eq!(server.ask(&["total"]), "12");
     assert_eq!(server.ask(&["add", "1"]), "13");
+    assert_eq!(server.stop(), Some(0));
+    // Who was stopped has written a checkpoint: nothing runs again.
+    let server = again(&place, folder.path(), &[]);
+    let (entries, replayed) = recovered(&server);
+    assert!(entries >= 6 && replayed == 0, "{replayed} of {entries}");
+    assert_eq!(server.ask(&["total"]), "13");
     assert_eq!(server.stop(), Some(0));
     let dir = place.root().join("kernel");
     let output = run(&["verify", dir.to_str().expect("a plain path")]);

@@ -20,7 +20,7 @@ impl Kernel {
     }
 
     /// One more refers to it, and can reach it.
-    pub(super) fn refer(&mut self, kref: KRef) {
+    pub fn refer(&mut self, kref: KRef) {
         match kref {
             KRef::Object(id) => {
                 if let Some(object) = self.tables.object_mut(id) {
@@ -86,7 +86,8 @@ impl Kernel {
         vref
     }
 
-    pub(super) fn export_data(&mut self, party: Party, data: &CapData) -> VatData {
+    /// What a party is given, in its own names.
+    pub fn export_data(&mut self, party: Party, data: &CapData) -> VatData {
         let slots = data.slots.iter().map(|&slot| self.export(party, slot)).collect();
         VatData { body: data.body.clone(), slots }
     }
@@ -133,7 +134,8 @@ impl Kernel {
         Ok(kref)
     }
 
-    pub(super) fn import_data(&mut self, party: Party, body: &str, slots: &[&str]) -> Result<CapData, Illegal> {
+    /// What a party says, in the kernel's names.
+    pub fn import_data(&mut self, party: Party, body: &str, slots: &[&str]) -> Result<CapData, Illegal> {
         if body.len() > super::capdata::BODY_BYTES || slots.len() > super::capdata::SLOTS {
             return Err(Illegal("syscall capdata too large".into()));
         }
@@ -164,32 +166,10 @@ impl Kernel {
         }
     }
 
-    /// Something in the kernel refers to it from now on.
-    pub fn refer_to(&mut self, kref: KRef) {
-        self.refer(kref);
-    }
-
-    /// Something that the kernel itself holds for ever.
-    pub fn pin(&mut self, kref: KRef) {
-        self.refer(kref);
-    }
-}
-
-impl Kernel {
     /// What something in the kernel referred to it refers to no more.
     pub fn let_go(&mut self, data: &CapData) {
         for &slot in &data.slots {
             self.release(slot);
         }
-    }
-
-    /// What a party is given, in its own names.
-    pub fn give(&mut self, party: Party, data: &CapData) -> VatData {
-        self.export_data(party, data)
-    }
-
-    /// What a party says, in the kernel's names.
-    pub fn given(&mut self, party: Party, body: &str, slots: &[&str]) -> Result<CapData, Illegal> {
-        self.import_data(party, body, slots)
     }
 }

@@ -131,9 +131,10 @@ impl Kernel {
         self.tables.object_count() >= self.tables.counters().crowd
     }
 
-    /// They were looked for: the next time is when there are twice as many objects.
-    pub fn counted(&mut self) {
-        let crowd = (self.tables.object_count() * 2).max(CROWD);
+    /// They were looked for, and these are garbage: the next time is when there are twice as many objects as will be left.
+    pub fn counted(&mut self, garbage: usize) {
+        let left = self.tables.object_count().saturating_sub(garbage as u64);
+        let crowd = (left * 2).max(CROWD);
         self.tables.counters_mut().crowd = crowd;
     }
 

@@ -172,11 +172,6 @@ impl Kernel {
         &self.told
     }
 
-    /// What a vat says when it leaves.
-    pub fn said(&mut self, vat: u64, body: &str, slots: &[&str]) -> Result<CapData, Illegal> {
-        self.import_data(Party::Vat(vat), body, slots)
-    }
-
     /// Whether nothing waits.
     pub fn is_idle(&self) -> bool {
         self.tables.counters().panic.is_some()

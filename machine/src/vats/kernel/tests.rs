@@ -53,7 +53,7 @@ fn the_tables_of_a_bootstrap() {
     let mut slots = Vec::new();
     for vat in [BOOTSTRAP, BOT, USER] {
         let root = kernel.exported(Party::Vat(vat), "o+0");
-        kernel.pin(root);
+        kernel.refer(root);
         slots.push(root);
     }
     slots.push(kernel.exported(Party::Device(7), "d+0"));
@@ -124,9 +124,9 @@ fn the_tables_of_a_bootstrap() {
 fn a_message_to_a_promise_goes_to_who_decides_it() {
     let mut kernel = kernel(&["a", "b"]);
     let root = kernel.exported(Party::Vat(2), "o+0");
-    kernel.pin(root);
+    kernel.refer(root);
     let a = kernel.exported(Party::Vat(1), "o+0");
-    kernel.pin(a);
+    kernel.refer(a);
     let (target, message) = send(a, "go", "[]", vec![root]);
     kernel.send(target, message);
     let (vat, _) = deliver(&mut kernel);
@@ -175,8 +175,8 @@ fn an_abandoned_crank_leaves_no_trace() {
     let mut kernel = kernel(&["a", "b"]);
     let a = kernel.exported(Party::Vat(1), "o+0");
     let b = kernel.exported(Party::Vat(2), "o+0");
-    kernel.pin(a);
-    kernel.pin(b);
+    kernel.refer(a);
+    kernel.refer(b);
     let (target, message) = send(a, "go", "[]", vec![b]);
     kernel.send(target, message);
     let mut before = ledger::WriteSet::new();
@@ -212,7 +212,7 @@ fn a_terminated_vat_rejects_orphans_and_releases() {
     let mut kernel = kernel(&["a", "b", "c"]);
     let roots: Vec<KRef> = (1..=3).map(|vat| kernel.exported(Party::Vat(vat), "o+0")).collect();
     for &root in &roots {
-        kernel.pin(root);
+        kernel.refer(root);
     }
     let (target, message) = send(roots[0], "go", "[]", vec![roots[1], roots[2]]);
     kernel.send(target, message);
@@ -254,7 +254,7 @@ fn a_dropped_import_is_garbage_where_it_was_made() {
     let mut kernel = kernel(&["a", "b"]);
     let roots: Vec<KRef> = (1..=2).map(|vat| kernel.exported(Party::Vat(vat), "o+0")).collect();
     for &root in &roots {
-        kernel.pin(root);
+        kernel.refer(root);
     }
     let (target, message) = send(roots[0], "go", "[]", vec![roots[1]]);
     kernel.send(target, message);
@@ -284,7 +284,7 @@ fn what_is_written_is_read_again() {
     let mut kernel = kernel(&["a", "b"]);
     let roots: Vec<KRef> = (1..=2).map(|vat| kernel.exported(Party::Vat(vat), "o+0")).collect();
     for &root in &roots {
-        kernel.pin(root);
+        kernel.refer(root);
     }
     let (target, message) = send(roots[0], "go", "[\"\\n\"]", vec![roots[1]]);
     kernel.send(target, message);

@@ -53,7 +53,7 @@
     subscribe(vpid) { syscall(OP_SUBSCRIBE, vpid); },
     // What the device answers.
     callNow(device, method, body, slots) {
-      const answer = host(OP_CALL_NOW, device + '\n' + join(slots) + '\n' + stringify(method) + '\n1\n' + body);
+      const answer = host(OP_CALL_NOW, device + '\n' + join(slots) + '\n' + stringify(method) + '\n' + body);
       if (typeof answer !== 'string') throw new Error(answer === undefined ? 'no answer' : answer[1]);
       const end = answer.indexOf('\n');
       return { body: answer.slice(end + 1), slots: end === 0 ? NONE : answer.slice(0, end).split(',') };
