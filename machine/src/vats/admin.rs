@@ -203,25 +203,18 @@ impl Core {
         tell(&mut self.kernel, "vatUpgradeCallback", &args, Vec::new());
     }
 
-    /// Takes what a delivery has used from its vat's meter. `false`: there was not enough in it.
+    /// Takes what a delivery has used from its vat's meter. `false`: there was not enough in it, and nothing is left.
     pub(super) fn pay(&mut self, vat: u64, instructions: u64) -> bool {
         let Some(id) = self.kernel.tables().member(Party::Vat(vat)).and_then(|member| member.meter) else { return true };
         let Some(meter) = self.kernel.tables().meter(id).copied().filter(|meter| !meter.unlimited) else { return true };
-        let Some(remaining) = meter.remaining.checked_sub(instructions.div_ceil(INSTRUCTIONS_PER_UNIT)) else { return false };
+        let units = instructions.div_ceil(INSTRUCTIONS_PER_UNIT);
+        let remaining = meter.remaining.saturating_sub(units);
         let crossed = meter.armed && remaining < meter.threshold;
         self.kernel.tables_mut().put_meter(id, Meter { remaining, armed: meter.armed && !crossed, ..meter });
         if crossed {
             tell(&mut self.kernel, "meterCrossedThreshold", &json!([format!("m{id}"), format!("+{remaining}")]), Vec::new());
         }
-        true
-    }
-
-    /// Nothing is left in a vat's meter.
-    pub(super) fn drain(&mut self, vat: u64) {
-        let Some(id) = self.kernel.tables().member(Party::Vat(vat)).and_then(|member| member.meter) else { return };
-        if let Some(meter) = self.kernel.tables().meter(id).copied() {
-            self.kernel.tables_mut().put_meter(id, Meter { remaining: 0, ..meter });
-        }
+        meter.remaining >= units
     }
 
     /// Whether the vat that has just sent something is `vatAdmin`'s concern.

@@ -3,12 +3,15 @@
 use super::admin::tell_end;
 use super::host::Ran;
 use super::install::smallcaps_body;
-use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, Upgrade, VatData, Watch};
+use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, Reaped, Upgrade, VatData, Watch};
 use super::{Core, Event, RUN_INSTRUCTIONS, Reply, VatRealm, Vats};
 use crate::{Fault, outcome};
 use sandbox::{Failure, Outcome};
 use serde_json::json;
 use std::fmt::Write as _;
+
+/// What `bringOutYourDead` answers when there is more.
+const MORE: &str = "more";
 
 const METER_UNDERFLOW: &str = "meter underflow, vat terminated";
 
@@ -78,7 +81,11 @@ impl Vats {
         let end = self.deliver(vat, &mut realm, delivery)?;
         let core = self.core_mut();
         let Some(end) = end else {
-            core.kernel.delivered(vat, *delivery == Delivery::BringOutYourDead);
+            let reaped = (*delivery == Delivery::BringOutYourDead).then(|| match core.more {
+                true => Reaped::Some,
+                false => Reaped::All(realm.instructions()),
+            });
+            core.kernel.delivered(vat, reaped);
             if let Delivery::Start(_) = *delivery
                 && core.is_dynamic(vat)
             {
@@ -91,8 +98,9 @@ impl Vats {
         };
         let (failure, rejects, why) = match end {
             End::Undone(failure) => {
-                // The message waits again, and finds the vat gone.
+                // The message waits again, and finds the vat gone. What was computed was computed.
                 core.abandon_crank();
+                core.pay(vat, realm.instructions());
                 let why = CapData::error(Dialect::Today, &failure.name, &failure.message);
                 (failure, true, why)
             }
@@ -135,6 +143,7 @@ impl Vats {
         let stop = Delivery::Stop(VatData { body: disconnection.body.clone(), slots: Vec::new() });
         self.core_mut().note(vat, &stop);
         let mut end = self.deliver(vat, &mut copy, &stop)?;
+        let mut spent = copy.instructions();
         let mut realm = self.realms.fresh(vat)?;
         if end.is_none() {
             let core = self.core_mut();
@@ -145,11 +154,12 @@ impl Vats {
             let start = Delivery::Start(core.kernel.export_data(party, parameters));
             core.note(vat, &start);
             end = self.deliver(vat, &mut realm, &start)?;
+            spent = spent.saturating_add(realm.instructions());
         }
         match end {
             None => {
                 let core = self.core_mut();
-                core.kernel.delivered(vat, true);
+                core.kernel.delivered(vat, Some(Reaped::All(0)));
                 core.tell_upgrade(*id, Ok(incarnation));
                 core.end_crank();
                 self.realms.keep(vat, realm)
@@ -164,6 +174,7 @@ impl Vats {
                 // The wish itself is gone.
                 core.kernel.tables_mut().pop();
                 core.kernel.let_go(parameters);
+                core.pay(vat, spent);
                 core.tell_upgrade(*id, Err(&text));
                 core.end_crank();
                 Ok(())
@@ -177,6 +188,7 @@ impl Vats {
         self.core = Some(ran.core);
         let core = self.core.as_mut().expect("just put");
         core.spent = core.spent.saturating_add(realm.instructions());
+        core.more = false;
         Ok(match (ran.illegal, outcome, ran.exit) {
             (Some(illegal), ..) => Some(End::Undone(failure("IllegalSyscallError", &illegal.0))),
             (None, Outcome::Failure(error) | Outcome::Refused(error), _) => Some(End::Undone(error)),
@@ -184,11 +196,15 @@ impl Vats {
                 let (name, message) = data.failure();
                 Some(End::Undone(failure(&name, &message)))
             }
-            (None, ..) if !core.pay(vat, realm.instructions()) => Some(End::Undone(failure("Error", METER_UNDERFLOW))),
+            (None, ..) if !delivery.is_of_garbage() && !core.pay(vat, realm.instructions()) => {
+                Some(End::Undone(failure("Error", METER_UNDERFLOW)))
+            }
             (None, _, Some((false, data))) => Some(End::Left(data)),
             (None, outcome, None) => {
-                if let (Delivery::Start(_), Outcome::Value(reply)) = (delivery, outcome) {
-                    core.started(vat, &reply);
+                match (delivery, outcome) {
+                    (Delivery::Start(_), Outcome::Value(reply)) => core.started(vat, &reply),
+                    (Delivery::BringOutYourDead, Outcome::Value(reply)) => core.more = reply == MORE,
+                    _ => {}
                 }
                 None
             }
@@ -338,9 +354,6 @@ impl Core {
         let (dialect, name, dynamic, critical) = member.map_or((Dialect::Today, String::new(), false, false), |member| {
             (member.dialect, member.name.clone(), member.dynamic, member.critical)
         });
-        if failure.message == METER_UNDERFLOW {
-            self.drain(vat);
-        }
         if rejects {
             let line = format!("vat {name} (v{vat}) terminated: {}: {}", failure.name, failure.message);
             (self.console)(self.number, sandbox::Level::Error, &line);

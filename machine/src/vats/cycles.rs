@@ -78,8 +78,11 @@ impl Vats {
         core.begin_crank();
         core.kernel.drop_exports(vat, &dropped);
         let mut ends = self.deliver(vat, &mut copy, &Delivery::Gc(GcKind::DropExport, dropped))?.is_some();
-        if !ends {
+        while !ends {
             ends = self.deliver(vat, &mut copy, &Delivery::BringOutYourDead)?.is_some();
+            if !self.core().more {
+                break;
+            }
         }
         let core = self.core_mut();
         let clist = core.kernel.tables().clist(Party::Vat(vat));

@@ -83,6 +83,8 @@ pub(crate) struct Core {
     cranks: String,
     /// Instructions that it took.
     spent: u64,
+    /// The vat that ran last knows of more garbage than it has said.
+    more: bool,
     /// Vats that end with this crank, if it counts.
     ended: Vec<u64>,
     /// What the kernel waited for and has come to be since then.
@@ -154,6 +156,7 @@ impl Vats {
             number: 0,
             cranks: String::new(),
             spent: 0,
+            more: false,
             ended: Vec::new(),
             replies: Vec::new(),
             activity: Sha256::new(),

@@ -80,6 +80,9 @@ impl Kernel {
         let Some(member) = self.tables.member_mut(party) else { return String::new() };
         let n = member.next[which];
         member.next[which] += 1;
+        if letter == 'o' && member.is_reaped_as_usual() {
+            member.reap_in = member.reap_in.saturating_sub(1);
+        }
         let vref = format!("{letter}-{n}");
         self.tables.put_entry(party, kref, Entry { vref: vref.clone(), reachable: true });
         self.refer(kref);

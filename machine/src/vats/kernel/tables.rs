@@ -119,9 +119,9 @@ pub struct Member {
     pub next: [u64; 3],
     /// Deliveries so far.
     pub deliveries: u64,
-    /// Deliveries that are left before it has to say what it does not need any more.
+    /// Deliveries and imports that are left before it has to say what it does not need any more.
     pub reap_in: u64,
-    /// How many there are each time; 0 for never.
+    /// How many there are each time, deliveries alone if somebody has said how many; 0 for never.
     pub reap_every: u64,
     /// It was made while others ran, by `vatAdmin`, which hears of its end.
     pub dynamic: bool,
@@ -133,6 +133,13 @@ pub struct Member {
     pub meter: Option<u64>,
     /// Bytes of its heap; 0 before it was saved, and for devices.
     pub heap_bytes: u64,
+}
+
+impl Member {
+    /// Nobody has said how often.
+    pub(super) fn is_reaped_as_usual(&self) -> bool {
+        self.reap_every == super::REAP_INTERVAL
+    }
 }
 
 /// What waits to be done.

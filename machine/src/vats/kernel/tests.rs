@@ -42,7 +42,7 @@ fn deliver(kernel: &mut Kernel) -> (u64, Delivery) {
 }
 
 fn done(kernel: &mut Kernel, vat: u64) {
-    kernel.delivered(vat, false);
+    kernel.delivered(vat, None);
     kernel.finish();
 }
 
