@@ -59,7 +59,6 @@ impl Core {
         let name = match work {
             Work::Tick => "timer",
             Work::Mail { .. } => "mailbox",
-            Work::Command(_) => "command",
             Work::Install(_) | Work::Run(_) => return Ok(()),
         };
         let Core { kernel, devices, modules, ended, .. } = self;
