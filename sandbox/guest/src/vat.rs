@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
 
-/// In this order; each is a function of `native` and `runtime`, as the others' preludes are.
+/// Each is a function of `native` and `runtime`, as the others' preludes are.
 macro_rules! prelude {
     ($($name:literal),*) => {
         &[
@@ -31,38 +31,9 @@ macro_rules! prelude {
     };
 }
 
-const PRELUDE: &[(&str, &str)] = prelude![
-    "lockdown",
-    "assert",
-    "promise",
-    "pass",
-    "pass2019",
-    "encode",
-    "decode",
-    "marshal",
-    "compartment",
-    "exo",
-    "guards",
-    "patterns",
-    "datapackage",
-    "packages",
-    "slots",
-    "bodies",
-    "liveslots",
-    "devices",
-    "setup2019",
-    "vatstore",
-    "references",
-    "keys",
-    "states",
-    "kinds",
-    "collections",
-    "weak",
-    "watch",
-    "vatdata",
-    "realm",
-    "shell"
-];
+include!("../prelude/vats/list.rs");
+
+const PRELUDE: &[(&str, &str)] = list!(prelude);
 
 /// Garbage is collected when so much has come on top of what boot has left.
 const COLLECT_AFTER_BYTES: usize = 4 << 20;
