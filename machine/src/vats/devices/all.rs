@@ -181,8 +181,15 @@ impl Devices {
         self.all.values().any(|any| matches!(any, Any::Command(command) if command.is_open()))
     }
 
-    /// A call of [`COMMAND`]: its number, the digest of its input, and its argument.
-    pub(crate) fn command(&mut self, number: u64, input: String, json: &str, id: u64, outlet: &mut dyn Outlet) -> Result<(), String> {
+    /// A call of [`COMMAND`] for the device `id`: its number, the digest of its input, and its argument.
+    pub(crate) fn command(
+        &mut self,
+        id: u64,
+        number: u64,
+        input: String,
+        json: &str,
+        outlet: &mut dyn Outlet,
+    ) -> Result<(), String> {
         match self.all.get_mut(&id) {
             Some(Any::Command(command)) => command.inbound(number, input, json, outlet),
             _ => Err("The device is gone".into()),
