@@ -3,7 +3,7 @@
 
 use super::devices::{Admin, AdminAnswer, ReapInterval, VatOptions};
 use super::install::Modules;
-use super::kernel::{CapData, Dialect, Illegal, Item, KRef, Kernel, Message, Meter, Party, Upgrade};
+use super::kernel::{CapData, Dialect, Illegal, Item, KRef, Kernel, Member, Message, Meter, Party, Upgrade};
 use super::{Core, devices};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub(super) struct Desk<'a> {
     pub modules: &'a Modules,
     pub device: Party,
     /// Vats that end with this crank, if it counts.
-    pub ended: &'a mut Vec<u64>,
+    pub ended: &'a mut Vec<(u64, Member)>,
     /// The vat that asks.
     pub asks: Option<u64>,
 }
@@ -55,8 +55,10 @@ impl Desk<'_> {
                 }
                 let reason = self.given(&reason)?;
                 let dialect = self.kernel.tables().member(Party::Vat(vat)).map_or(Dialect::Today, |member| member.dialect);
+                if let Some(member) = self.kernel.tables().member(Party::Vat(vat)) {
+                    self.ended.push((vat, member.clone()));
+                }
                 self.kernel.terminate(vat, &CapData::error(dialect, "Error", "vat terminated"));
-                self.ended.push(vat);
                 tell_end(self.kernel, vat, true, reason);
                 Ok(AdminAnswer::Done)
             }

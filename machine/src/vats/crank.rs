@@ -3,8 +3,8 @@
 use super::admin::tell_end;
 use super::host::Ran;
 use super::install::smallcaps_body;
-use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, Reaped, Upgrade, VatData, Watch};
-use super::{Core, Event, RUN_INSTRUCTIONS, Reply, VatRealm, Vats};
+use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Member, Next, Party, Reaped, Upgrade, VatData, Watch};
+use super::{CRANK_BYTES, Core, Event, RUN_INSTRUCTIONS, Reply, VatRealm, Vats};
 use crate::{Fault, outcome};
 use sandbox::{Failure, Outcome};
 use serde_json::json;
@@ -37,7 +37,7 @@ impl Vats {
     /// Runs cranks until nothing waits, at most so many, and no more when they have taken long. How many it were.
     pub(super) fn run(&mut self, most: u64) -> Result<u64, Fault> {
         let mut ran = 0;
-        while ran < most && self.core().spent < RUN_INSTRUCTIONS {
+        while ran < most && self.core().has_room() {
             if let Cranked::Idle = self.crank()? {
                 break;
             }
@@ -91,9 +91,8 @@ impl Vats {
             {
                 core.tell_start(vat);
             }
-            core.end_crank();
+            self.finish()?;
             self.realms.keep(vat, realm)?;
-            self.drop_ended();
             return Ok(Cranked::Done);
         };
         let (failure, rejects, why) = match end {
@@ -110,17 +109,19 @@ impl Vats {
             }
         };
         core.terminate(vat, &failure, rejects, why)?;
-        core.end_crank();
+        self.finish()?;
         self.realms.drop_vat(vat);
-        self.drop_ended();
         Ok(Cranked::Terminated(failure))
     }
 
-    /// Vats that another has ended in this crank.
-    fn drop_ended(&mut self) {
-        for vat in std::mem::take(&mut self.core_mut().ended) {
+    /// Ends a crank that counts, and with it the vats that another has ended.
+    fn finish(&mut self) -> Result<(), Fault> {
+        for (vat, member) in std::mem::take(&mut self.core_mut().ended) {
+            self.core_mut().clear_away(vat, &member, "another has ended it")?;
             self.realms.drop_vat(vat);
         }
+        self.core_mut().end_crank();
+        Ok(())
     }
 
     /// A vat begins anew: it lets go of what it does not keep, in a copy of its realm; then a fresh one takes over what it has kept in
@@ -161,7 +162,7 @@ impl Vats {
                 let core = self.core_mut();
                 core.kernel.delivered(vat, Some(Reaped::All(0)));
                 core.tell_upgrade(*id, Ok(incarnation));
-                core.end_crank();
+                self.finish()?;
                 self.realms.keep(vat, realm)
             }
             Some(end) => {
@@ -296,7 +297,13 @@ fn disconnection(dialect: Dialect, message: &str, incarnation: u64) -> CapData {
 }
 
 impl Core {
+    /// Whether the transaction is not too long yet.
+    fn has_room(&self) -> bool {
+        self.spent < RUN_INSTRUCTIONS && self.bytes.1 + self.cranks.len() < CRANK_BYTES
+    }
+
     pub(super) fn begin_crank(&mut self) {
+        self.bytes = (0, self.bytes.1 + self.bytes.0);
         self.noted = self.events.as_ref().map_or(0, Vec::len);
         self.kernel.begin();
         self.devices.begin();
@@ -343,30 +350,34 @@ impl Core {
         member.raw = started.dispatch == "raw";
     }
 
-    /// A vat ends: what it had to decide is rejected, its store is emptied.
+    /// A vat ends: what it had to decide is rejected.
     fn terminate(&mut self, vat: u64, failure: &Failure, rejects: bool, why: CapData) -> Result<(), Fault> {
-        if let Some(events) = &mut self.events {
-            let crank = self.kernel.tables().counters().cranks;
-            let why = format!("{}: {}", failure.name, failure.message);
-            events.push(Event::Terminated { crank, vat: format!("v{vat}"), why });
-        }
-        let member = self.kernel.tables().member(Party::Vat(vat));
-        let (dialect, name, dynamic, critical) = member.map_or((Dialect::Today, String::new(), false, false), |member| {
-            (member.dialect, member.name.clone(), member.dynamic, member.critical)
-        });
+        let Some(member) = self.kernel.tables().member(Party::Vat(vat)).cloned() else { return Ok(()) };
+        let why_text = format!("{}: {}", failure.name, failure.message);
         if rejects {
-            let line = format!("vat {name} (v{vat}) terminated: {}: {}", failure.name, failure.message);
+            let line = format!("vat {} (v{vat}) terminated: {why_text}", member.name);
             (self.console)(self.number, sandbox::Level::Error, &line);
         }
-        self.kernel.terminate(vat, &CapData::error(dialect, "Error", "vat terminated"));
+        self.kernel.terminate(vat, &CapData::error(member.dialect, "Error", "vat terminated"));
+        self.clear_away(vat, &member, &why_text)?;
+        if member.dynamic {
+            tell_end(&mut self.kernel, vat, rejects, why);
+        }
+        Ok(())
+    }
+
+    /// What a vat leaves behind that has ended: its store is emptied, and if it was critical the kernel stops.
+    fn clear_away(&mut self, vat: u64, member: &Member, why: &str) -> Result<(), Fault> {
+        if let Some(events) = &mut self.events {
+            let crank = self.kernel.tables().counters().cranks;
+            events.push(Event::Terminated { crank, vat: format!("v{vat}"), why: why.to_owned() });
+        }
         for key in self.store_keys(vat)? {
             self.kernel.tables_mut().store(vat, &key, None);
         }
-        if dynamic {
-            tell_end(&mut self.kernel, vat, rejects, why);
-        }
-        if critical {
-            (self.console)(self.number, sandbox::Level::Error, &format!("the kernel stops: {name} (v{vat}) was critical"));
+        if member.critical {
+            let line = format!("the kernel stops: {} (v{vat}) was critical", member.name);
+            (self.console)(self.number, sandbox::Level::Error, &line);
             self.kernel.tables_mut().counters_mut().panic = Some(vat);
         }
         Ok(())

@@ -1,8 +1,8 @@
 //! The outside of a vat: syscalls, modules, the console. While the vat runs, the kernel is here.
 
-use super::Core;
 use super::kernel::{CapData, GcCall, Illegal, Party, Resolution, VatData};
 use super::wavy;
+use super::{CRANK_BYTES, Core};
 use sandbox::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use sha2::Digest;
 
@@ -67,6 +67,10 @@ impl VatHost {
         core.activity.update(text.as_bytes());
         core.activity.update(data);
         core.activity.update([0]);
+        core.bytes.0 = core.bytes.0.saturating_add(text.len() + data.len());
+        if core.bytes.0 > CRANK_BYTES {
+            return Err(Illegal(format!("one crank asks with more than {CRANK_BYTES} bytes")));
+        }
         match op {
             OP_SEND => {
                 let [target, form, result, slots, method, body] = fields(text)?;

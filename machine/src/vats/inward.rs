@@ -5,7 +5,7 @@ use super::crank::failure;
 use super::devices::command::Response;
 use super::devices::{self, Admin, AdminAnswer, Outlet};
 use super::install::{HTTP, smallcaps_body, smallcaps_text};
-use super::kernel::{CapData, Illegal, KRef, Message, Party, STORE, VatData, Watch};
+use super::kernel::{CapData, Illegal, KRef, Message, Party, STORE, VALUES, VatData, Watch, is_digestible};
 use super::work::Work;
 use super::{Core, Reply};
 use crate::Fault;
@@ -15,6 +15,9 @@ use sandbox::{Failure, Level};
 use serde_json::json;
 use serde_json::value::RawValue;
 use std::ops::Bound;
+
+/// What is said to who calls when a critical vat has ended.
+pub const STOPPED: &str = "The kernel has stopped: a critical vat has ended";
 
 impl Outlet for Desk<'_> {
     fn send(&mut self, target: &str, method: &str, args: devices::CapData) {
@@ -41,6 +44,12 @@ impl Core {
     /// A call from outside: `vats.http` passes it on to what was registered there; a command goes to who takes them.
     /// `input` is the digest of the call as the ledger has it.
     pub(super) fn call(&mut self, call: &Call, input: Hash) -> Result<(), Failure> {
+        if self.kernel.tables().counters().panic.is_some() {
+            return Err(failure("Error", STOPPED));
+        }
+        if !is_digestible(&call.args) {
+            return Err(failure("RangeError", &format!("The arguments hold more than {VALUES} values")));
+        }
         if call.method == devices::COMMAND && self.devices.takes_commands() {
             return self.command(&call.args, input).map_err(|message| failure("Error", &message));
         }

@@ -40,7 +40,8 @@ pub use dump::{DataDump, Dump, ItemDump, MessageDump, PromiseDump, VatTable};
 use host::VatHost;
 pub use install::BUILTIN;
 use install::Modules;
-use kernel::{Kernel, Watch};
+pub use inward::STOPPED;
+use kernel::{Kernel, Member, Watch};
 use ledger::WriteSet;
 use realms::Realms;
 use sandbox::{Failure, Realm, Sandbox};
@@ -57,6 +58,9 @@ pub const CRANKS_PER_INPUT: u64 = 256;
 /// A transaction begins no further crank after so many instructions: a second of computing or two, also where it says that it may run
 /// for ever.
 pub const RUN_INSTRUCTIONS: u64 = 10_000_000_000;
+
+/// What a vat may ask of the kernel in one crank, in bytes; and with how many a transaction begins no further one.
+pub const CRANK_BYTES: usize = 64 << 20;
 
 /// So many cranks after the last checkpoint comes the next one at the latest.
 pub const CHECKPOINT_CRANKS: u64 = 20_000;
@@ -83,10 +87,12 @@ pub(crate) struct Core {
     cranks: String,
     /// Instructions that it took.
     spent: u64,
+    /// Bytes that vats have asked with in this crank, and in those of this transaction before it.
+    bytes: (usize, usize),
     /// The vat that ran last knows of more garbage than it has said.
     more: bool,
-    /// Vats that end with this crank, if it counts.
-    ended: Vec<u64>,
+    /// Vats that end with this crank, if it counts, as they were.
+    ended: Vec<(u64, Member)>,
     /// What the kernel waited for and has come to be since then.
     replies: Vec<kernel::Settled>,
     /// Everything that vats have asked for since then.
@@ -159,6 +165,7 @@ impl Vats {
             number: 0,
             cranks: String::new(),
             spent: 0,
+            bytes: (0, 0),
             more: false,
             ended: Vec::new(),
             replies: Vec::new(),
@@ -314,6 +321,7 @@ impl Vats {
         core.number = core.records.entries();
         core.cranks.clear();
         core.spent = 0;
+        core.bytes = (0, 0);
         core.activity = Sha256::new();
         core.kernel.begin();
         core.devices.begin();
@@ -350,8 +358,8 @@ impl Vats {
     /// A refused input leaves nothing.
     fn undo(&mut self) -> WriteSet {
         let core = self.core_mut();
-        core.kernel.abandon();
-        core.devices.abandon();
+        core.kernel.undo_transaction();
+        core.devices.undo_transaction();
         WriteSet::new()
     }
 

@@ -127,6 +127,12 @@ impl Devices {
         }
     }
 
+    /// The transaction is undone, of which this was the first crank: all is as it is in the rows.
+    pub(crate) fn undo_transaction(&mut self) {
+        self.abandon();
+        self.undone.clear();
+    }
+
     /// A vat calls a device.
     pub(crate) fn call(
         &mut self,
@@ -145,6 +151,7 @@ impl Devices {
     /// Something has come from outside for a device.
     pub(crate) fn input(&mut self, id: u64, work: &Work, time_ms: u64, outlet: &mut dyn Outlet) -> Result<(), String> {
         let any = self.all.get_mut(&id).ok_or("The device is gone")?;
+        self.before.entry(id).or_insert_with(|| any.device().save());
         match (any, work) {
             (Any::Mailbox(mailbox), Work::Mail { peer, messages, ack }) => {
                 self.mail = true;
@@ -157,8 +164,9 @@ impl Devices {
 
     /// Adds the state of those that have changed.
     pub(crate) fn write(&mut self, writes: &mut WriteSet) {
+        let undone = std::mem::take(&mut self.undone);
         for (id, any) in &mut self.all {
-            if any.device().changed() || self.undone.remove(id) {
+            if any.device().changed() || undone.contains(id) {
                 writes.put(ROWS, row(*id), any.device().save());
                 any.device_mut().saved();
             }
@@ -190,10 +198,9 @@ impl Devices {
         json: &str,
         outlet: &mut dyn Outlet,
     ) -> Result<(), String> {
-        match self.all.get_mut(&id) {
-            Some(Any::Command(command)) => command.inbound(number, input, json, outlet),
-            _ => Err("The device is gone".into()),
-        }
+        let Some(Any::Command(command)) = self.all.get_mut(&id) else { return Err("The device is gone".into()) };
+        self.before.entry(id).or_insert_with(|| command.save());
+        command.inbound(number, input, json, outlet)
     }
 
     /// What was answered to commands, and what was announced, in this transaction.

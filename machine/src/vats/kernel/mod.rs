@@ -27,7 +27,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use capdata::{CapData, Dialect, Message};
+pub use capdata::{CapData, Dialect, Message, VALUES, is_digestible};
 pub use refs::{KRef, Kind, Party, VRef};
 pub use rows::{LOG, ROWS, STORE};
 pub use syscalls::{GcCall, Illegal, Resolution};
@@ -266,6 +266,12 @@ impl Kernel {
         self.settled.clear();
         self.maybe_free.clear();
         self.redirected.clear();
+    }
+
+    /// Undoes a transaction that has come no further than what an input does itself: nothing is to be written.
+    pub fn undo_transaction(&mut self) {
+        self.abandon();
+        self.tables.forget_changes();
     }
 
     /// Queues a message as the kernel's own, or a device's. What it speaks of gets another reference.

@@ -441,6 +441,9 @@ fn read_rows(state: &State, tables: &mut Tables) -> Result<(), Fault> {
         let n = std::str::from_utf8(&key).ok().and_then(|key| key.parse().ok()).ok_or_else(|| malformed("log"))?;
         tables.put_log(n, String::from_utf8_lossy(entry.value()).into_owned());
     }
+    if !tables.queues_are_whole() {
+        return Err(malformed("queue"));
+    }
     Ok(())
 }
 

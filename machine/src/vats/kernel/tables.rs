@@ -651,6 +651,12 @@ impl Tables {
         std::mem::take(&mut self.dirty)
     }
 
+    /// Everything is as the state has it.
+    pub(super) fn forget_changes(&mut self) {
+        self.dirty.clear();
+        self.undo.clear();
+    }
+
     /// The stores are in the state now.
     pub(super) fn forget_stores(&mut self) {
         self.store.clear();
@@ -659,8 +665,16 @@ impl Tables {
     /// Puts what was read from the state, which is no change.
     pub(super) fn restore(&mut self, put: impl FnOnce(&mut Tables)) {
         put(self);
-        self.dirty.clear();
-        self.undo.clear();
+        self.forget_changes();
+    }
+
+    /// Whether no promise says that more waits for it than there is.
+    pub(super) fn queues_are_whole(&self) -> bool {
+        let most = self.queued.len() as u64;
+        self.promises.values().all(|promise| match &promise.state {
+            PromiseState::Unresolved { queue, .. } => queue.1 - queue.0 <= most,
+            PromiseState::Resolved { .. } => true,
+        })
     }
 
     pub(super) fn set_counters(&mut self, counters: Counters) {

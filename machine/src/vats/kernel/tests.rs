@@ -166,7 +166,7 @@ fn no_vat_reaches_beyond_its_c_list_or_decides_for_others() {
     assert_eq!(illegal(kernel.syscall_resolve(1, &[("p+6", false, "1", vec![])])), "kp42 is decided by nobody yet, not v1");
     assert_eq!(illegal(kernel.syscall_gc(1, GcCall::DropImports, &["o+0"])), "o+0 is not one of its imports");
     assert_eq!(illegal(kernel.syscall_gc(1, GcCall::RetireExports, &["o+0"])), "o+0 is still reachable");
-    let large = "x".repeat(super::capdata::BODY_BYTES + 1);
+    let large = "x".repeat(super::capdata::BODY_CHARS + 1);
     assert_eq!(illegal(kernel.syscall_send(1, "o+0", Some("x".into()), &large, &[], None)), "syscall capdata too large");
 }
 

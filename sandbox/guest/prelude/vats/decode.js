@@ -245,6 +245,7 @@
             if (this.old) throw new TypeError(`invalid digits typeof ${typeof digits}`);
             Fail`invalid digits typeof ${q(typeof digits)}`;
           }
+          if (digits.length > MAX_DIGITS) throw new RangeError('too many digits');
           return BigInt(digits);
         }
         case 'symbol': {
