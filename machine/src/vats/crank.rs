@@ -479,7 +479,8 @@ fn escape(line: &mut String, text: &str) {
     }
 }
 
-/// What a promise that the kernel waited for tells the outside: `http` answers with a string of JSON, empty for `undefined`.
+/// What a promise that the kernel waited for tells the outside: `http` answers with a string of JSON, empty for `undefined`. It is
+/// sent as the ledger has it, where a result holds no line feed.
 fn reply_of(settled: &super::kernel::Settled) -> outcome::Result {
     if settled.rejected {
         let (name, message) = settled.data.failure();
@@ -490,6 +491,7 @@ fn reply_of(settled: &super::kernel::Settled) -> outcome::Result {
     }
     let body = settled.data.body.strip_prefix('#').unwrap_or(&settled.data.body);
     let Ok(text) = serde_json::from_str::<String>(body) else { return Ok(None) };
-    let text = text.strip_prefix('!').unwrap_or(&text).to_owned();
-    Ok(Some(text).filter(|text| !text.is_empty() && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()))
+    let text = text.strip_prefix('!').unwrap_or(&text).replace(['\n', '\r'], " ");
+    let json = serde_json::from_str::<&serde_json::value::RawValue>(&text).ok();
+    Ok(json.map(|json| json.get().to_owned()))
 }
