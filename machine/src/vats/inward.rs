@@ -8,6 +8,7 @@ use super::kernel::{CapData, Illegal, KRef, Message, Party, STORE, VatData, Watc
 use super::work::Work;
 use crate::Fault;
 use crate::input::Call;
+use ledger::Hash;
 use sandbox::Failure;
 use serde_json::json;
 use std::ops::Bound;
@@ -35,13 +36,14 @@ impl Outlet for Desk<'_> {
 
 impl Core {
     /// A call from outside: `vats.http` passes it on to what was registered there.
-    pub(super) fn call(&mut self, call: &Call) -> Result<(), Failure> {
+    /// `input` is the digest of the call as the ledger has it.
+    pub(super) fn call(&mut self, call: &Call, input: Hash) -> Result<(), Failure> {
         let root = self.vat_named(HTTP).map(|http| self.kernel.exported(Party::Vat(http), "o+0"));
         let Some(root) = root else {
             let message = "These vats take no calls: there is no vat 'http'".to_owned();
             return Err(Failure { name: "Error".into(), message, stack: String::new() });
         };
-        let result = self.kernel.watch(Watch::Call(self.number));
+        let result = self.kernel.watch(Watch::Call { number: self.number, input });
         let caller = json!({ "id": call.caller.id() });
         let body = smallcaps_body(&json!(["call", [call.method, call.args, caller]]));
         self.kernel.send(root, Message { method: None, args: CapData { body, slots: Vec::new() }, result: Some(result) });

@@ -6,6 +6,7 @@
 
 use super::capdata::{CapData, Dialect, Message};
 use super::refs::{KRef, Party};
+use ledger::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An object that a vat has exported.
@@ -24,8 +25,13 @@ pub struct Object {
 pub enum Watch {
     /// The call that starts it all.
     Bootstrap,
-    /// A call from outside, by its number in the log of calls.
-    Call(u64),
+    /// A call from outside.
+    Call {
+        /// Its number in the log of calls.
+        number: u64,
+        /// SHA-256 of its input, as the log has it.
+        input: Hash,
+    },
 }
 
 /// A promise.

@@ -293,7 +293,7 @@ fn what_is_written_is_read_again() {
     kernel.syscall_subscribe(vat, "p+5").unwrap();
     kernel.syscall_resolve(vat, &[("p+9", true, "#\"no\"", vec![])]).unwrap();
     kernel.tables_mut().append_log("line");
-    let watch = kernel.watch(Watch::Call(3));
+    let watch = kernel.watch(Watch::Call { number: 3, input: [7; 32] });
     kernel.send(roots[1], Message { method: None, args: CapData::default(), result: Some(watch) });
     kernel.start(2, CapData { body: "#{}".into(), slots: vec![roots[0]] });
     kernel.tables_mut().put_meter(1, Meter { remaining: 5, threshold: 1, unlimited: false, armed: true });
