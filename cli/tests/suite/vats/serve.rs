@@ -5,18 +5,18 @@ use crate::restart::recovered;
 use crate::support::{Place, Server, glassbox, run, stderr, stdout};
 use std::path::Path;
 
-struct Served {
-    place: Place,
-    server: Server,
+pub struct Served {
+    pub place: Place,
+    pub server: Server,
 }
 
-fn serve(folder: &Path, args: &[&str]) -> Served {
+pub fn serve(folder: &Path, args: &[&str]) -> Served {
     let place = Place::new("none.js", "");
     let server = again(&place, folder, args);
     Served { place, server }
 }
 
-fn again(place: &Place, folder: &Path, args: &[&str]) -> Server {
+pub fn again(place: &Place, folder: &Path, args: &[&str]) -> Server {
     let mut command = glassbox();
     command.args(["vat", "serve"]).arg(folder).args(["-p", "0", "--dir"]).arg(place.root().join("kernel")).args(args);
     place.serve_as(command)
@@ -155,4 +155,31 @@ export const buildRootObject = ({ D }) => {
     let dir = place.root().join("kernel");
     let output = run(&["verify", dir.to_str().expect("a plain path")]);
     assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+}
+
+/// The folder's own `http` may lay out its JSON as it likes: in the ledger a result is one line, and that is what is sent.
+#[test]
+fn a_result_is_one_line() {
+    let folder = Folder::new(&[
+        (
+            "bootstrap.js",
+            "import { Far } from '@endo/far';\nexport const buildRootObject = () => Far('root', { bootstrap() {} });\n",
+        ),
+        (
+            "vat-http.js",
+            "import { Far } from '@endo/far';
+export const buildRootObject = ({ D }) => Far('http', {
+  connect(device) { D(device).methods('[\"sum\"]'); },
+  call: () => ' {\\n\"result\":\\r\\n[1,\\t2]}\\n',
+});
+",
+        ),
+    ]);
+    let Served { place, server } = serve(folder.path(), &[]);
+    assert_eq!(server.ask(&["sum"]), "{ \"result\":  [1,\t2]}");
+    assert_eq!(server.stop(), Some(0));
+    let dir = place.root().join("kernel");
+    let output = run(&["verify", dir.to_str().expect("a plain path")]);
+    assert_eq!(output.status.code(), Some(0), "{}{}", stdout(&output), stderr(&output));
+    drop(again(&place, folder.path(), &[]));
 }

@@ -16,6 +16,7 @@
   const StringOf = String;
   const { isSafeInteger } = Number;
   const QCLASS = '@qclass';
+  const MAX_DIGITS = 5_001; // and a sign; they cost by their square
 
   // No cycle is possible, and every property is data.
   const done = (record) => {
