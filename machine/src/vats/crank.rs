@@ -192,7 +192,10 @@ impl Vats {
         core.more = false;
         Ok(match (ran.illegal, outcome, ran.exit) {
             (Some(illegal), ..) => Some(End::Undone(failure("IllegalSyscallError", &illegal.0))),
-            (None, Outcome::Failure(error) | Outcome::Refused(error), _) => Some(End::Undone(error)),
+            (None, Outcome::Failure(error) | Outcome::Refused(error), _) => {
+                let stack = core.modules.as_written(&error.stack).into_owned();
+                Some(End::Undone(Failure { stack, ..error }))
+            }
             (None, _, Some((true, data))) => {
                 let (name, message) = data.failure();
                 Some(End::Undone(failure(&name, &message)))

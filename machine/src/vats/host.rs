@@ -8,6 +8,7 @@ use sha2::Digest;
 
 /// What the guest asks for. The texts are in the guest's `prelude/vats`.
 const OP_MODULE: u32 = 31;
+const OP_PATH: u32 = 32;
 const OP_SEND: u32 = 70;
 const OP_RESOLVE: u32 = 71;
 const OP_SUBSCRIBE: u32 = 72;
@@ -165,7 +166,7 @@ fn list(names: &str) -> Vec<&str> {
 impl Host for VatHost {
     fn console(&mut self, level: Level, line: &str) {
         if let Some(core) = &mut self.core {
-            (core.console)(core.number, level, line);
+            (core.console)(core.number, level, &core.modules.as_written(line));
         }
     }
 
@@ -187,6 +188,10 @@ impl Host for VatHost {
                     Some(source) => Answer::Text(source.to_owned()),
                     None => Answer::Refused { name: "Error".into(), message: format!("There is no module '{text}'") },
                 });
+            }
+            OP_PATH => {
+                let core = self.core.as_ref().ok_or_else(|| Fault("a vat asks, and nobody has let it run".into()))?;
+                return Ok(core.modules.path(text).map_or(Answer::Nothing, |path| Answer::Text(path.to_owned())));
             }
             OP_REWRITE => {
                 *work += REWRITE_INSTRUCTIONS * text.len() as u64;

@@ -9,5 +9,6 @@ mod order;
 mod passing;
 mod readme;
 mod resumption;
+mod sources;
 mod stage;
 mod tables;
