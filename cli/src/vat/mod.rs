@@ -23,6 +23,7 @@ use machine::{Console, Settings};
 use server::node::{App, Node, Options};
 use server::outside::Oracles;
 use server::vats::Session;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Run vats: objects that send each other messages.
@@ -225,7 +226,7 @@ impl Vats {
 
     fn say(&self, line: impl FnOnce() -> String) {
         if self.verbose {
-            println!("{}", line());
+            let _ = writeln!(std::io::stdout(), "{}", line());
         }
     }
 

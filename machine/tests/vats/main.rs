@@ -5,6 +5,7 @@
 mod burst;
 mod graphs;
 mod hostile;
+mod limits;
 mod order;
 mod passing;
 mod readme;
