@@ -50,7 +50,7 @@ impl Vats {
     pub(super) fn crank(&mut self) -> Result<Cranked, Fault> {
         let core = self.core_mut();
         core.begin_crank();
-        if core.kernel.is_crowded() {
+        if core.kernel.is_cycle_search_due() {
             self.collect_cycles()?;
             return Ok(Cranked::Done);
         }
