@@ -14,6 +14,7 @@
 mod dot;
 mod graph;
 mod text;
+mod value;
 
 use super::run::{Interrupt, console, to_the_end};
 use super::{Vats, is_kept};
