@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod burst;
+mod errors;
 mod graphs;
 mod hostile;
 mod order;

@@ -13,7 +13,9 @@
   const { adopt, applyMethod, getMethodNames, newPending, registerPresence, rejectPending, resolvePending } = runtime;
   const { read, readArgs, readCall, writeArgs, write: writeValue, quick, NONE } = runtime.bodies;
   const { imported, decided, vrefs, fresh, target: exportOf, vrefOf, valueOf, retain, nextPromise, forgetAllocated } = table;
-  const { Error, Promise, Set, TypeError, WeakMap } = globalThis;
+  const { Error, Promise, Set, TypeError, WeakMap, console } = globalThis;
+  const { isError } = Error;
+  const { debug } = console;
   const { stringify } = JSON;
   const { apply } = Reflect;
   const { quotedName } = runtime.encoders;
@@ -200,14 +202,25 @@
     } catch (error) {
       if (error === tooLarge) return exit(true, error);
       rejected = true;
+      value = error;
       data = write(harden(error));
     }
+    if (rejected) sayPlace(value);
     if (fresh.size === 0) {
       to.resolveOne(vpid, rejected, data);
       forget(vpid);
     } else {
       announce([{ vpid, rejected, data }]);
     }
+  }
+
+  // An error goes without its stack: where it was thrown stands on the console, once, and only if that was in this vat.
+  const placed = runtime.arrivedErrors;
+
+  function sayPlace(reason) {
+    if (!isError(reason) || placed.has(reason)) return;
+    placed.add(reason);
+    debug('Error sent:', reason);
   }
 
   // The kernel has just learned, or learns by `list`, of the promises in `fresh`. What is known of them it learns now, in
