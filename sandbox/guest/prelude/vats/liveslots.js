@@ -21,7 +21,7 @@
   const { quotedName } = runtime.encoders;
   const StringOf = String;
 
-  const OP_SEND = 70, OP_RESOLVE = 71, OP_SUBSCRIBE = 72, OP_CALL_NOW = 73, OP_EXIT = 74;
+  const OP_SEND = 70, OP_RESOLVE = 71, OP_SUBSCRIBE = 72, OP_CALL_NOW = 73, OP_EXIT = 74, OP_FORGET = 82;
   // Of the arguments of one syscall.
   const MAX_BODY_CHARS = 10_000_000;
   const MAX_SLOTS = 10_000;
@@ -53,6 +53,7 @@
       syscall(OP_RESOLVE, text + ']');
     },
     subscribe(vpid) { syscall(OP_SUBSCRIBE, vpid); },
+    forgetPromises(vpids) { syscall(OP_FORGET, join(vpids)); },
     // What the device answers.
     callNow(device, method, body, slots) {
       const answer = host(OP_CALL_NOW, device + '\n' + join(slots) + '\n' + stringify(method) + '\n' + body);
