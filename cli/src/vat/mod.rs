@@ -22,7 +22,6 @@ use machine::vats::{BUILTIN, Install};
 use machine::{Console, Settings};
 use server::node::{App, Node, Options};
 use server::outside::Oracles;
-use server::vats::Session;
 use server::vats::{Said, Session};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

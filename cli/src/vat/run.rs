@@ -80,7 +80,7 @@ pub(super) fn tell_of_bootstrap(session: &mut Session) -> bool {
     let mut failed = false;
     for reply in replies {
         if let (Watch::Bootstrap, Err(failure)) = (reply.watch, &reply.result) {
-            eprintln!("bootstrap failed: {}: {}", failure.name, failure.message);
+            eprintln!("bootstrap failed: {}: {} (-v shows where it was thrown)", failure.name, failure.message);
             failed = true;
         }
     }

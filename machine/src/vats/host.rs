@@ -21,6 +21,7 @@ const OP_STORE_NEXT: u32 = 78;
 const OP_GC: u32 = 79;
 const OP_LOG: u32 = 80;
 const OP_REWRITE: u32 = 81;
+const OP_FORGET: u32 = 82;
 
 /// What rewriting a source costs for each byte, in instructions.
 const REWRITE_INSTRUCTIONS: u64 = 200;
@@ -139,6 +140,10 @@ impl VatHost {
                     _ => return Err(malformed()),
                 };
                 core.kernel.syscall_gc(vat, call, &list(vrefs))?;
+                Ok(Answer::Nothing)
+            }
+            OP_FORGET => {
+                core.kernel.syscall_forget(vat, &list(text))?;
                 Ok(Answer::Nothing)
             }
             OP_LOG => {

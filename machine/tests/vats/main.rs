@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod burst;
+mod comms;
+mod errors;
 mod graphs;
 mod hostile;
 mod limits;

@@ -253,3 +253,35 @@ fn parameters_and_names_are_any_text() {
         assert_eq!(lines, ["#a,$0,bootstrap { '#b': { '$c': '!d', '+': [ '-1' ] }, argv: 1 }"]);
     });
 }
+
+#[test]
+fn records_without_a_prototype_in_2019() {
+    let cases = [
+        ("harden({ __proto__: null, a: 1, b: [2] })", "{ a: 1, b: [ 2 ] }"),
+        ("({ __proto__: null, a: 1 })", "{ a: 1 }"),
+        (
+            "harden({ __proto__: null, a: 1, m() {} })",
+            "Error: cannot serialize objects with non-methods like the .a in [object Object]",
+        ),
+    ];
+    let values: Vec<&str> = cases.iter().map(|(value, _)| *value).collect();
+    let expected: Vec<&str> = cases.iter().map(|(_, line)| *line).collect();
+    assert_eq!(echoed(old, old, &values), expected);
+    assert_eq!(echoed(old, today, &values), expected);
+}
+
+#[test]
+fn wavy_dots_in_functions_made_of_text() {
+    let bob = old("{ add(a, b) { return a + b; }, n: () => 3 }");
+    let bootstrap = old(r#"{ async bootstrap(argv, { bob }) {
+          const show = async make => console.log(await Promise.resolve().then(make).catch(e => e.name));
+          await show(() => new Function('x', 'return x~.add(1, 2)')(bob));
+          await show(() => Function('x', 'y = x~.n()', 'return y // ~.')(bob));
+          await show(() => new (new Compartment().globalThis.Function)('x', 'const text = "~."; return x~.add(text, 4)')(bob));
+          await show(() => new Compartment().evaluate("new Function('x', 'return x~.add(2, 3)')")(bob));
+          await show(() => new Function('})~.m(function () {'));
+          await show(() => new Function('x', 'return x~.('));
+        } }"#);
+    let expected = ["3", "3", "~.4", "5", "SyntaxError", "SyntaxError"];
+    assert_eq!(printed(&[("vat-bob.js", &bob), ("bootstrap.js", &bootstrap)]), expected);
+}

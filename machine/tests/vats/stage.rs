@@ -4,7 +4,7 @@ use ledger::{Keys, Sealer, Transaction, WriteSet};
 use machine::state::State;
 use machine::vats::{Dump, Install, Source, VatSource, Work, summary};
 use machine::{Checkpoint, Input, Machine, Nobody, Records, Service, maps, outcome};
-use sandbox::Sandbox;
+use sandbox::{Level, Sandbox};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -66,7 +66,7 @@ pub fn install(files: &[(&str, &str)], argv: &[&str]) -> Install {
     Install::new(source, argv.iter().map(|&arg| arg.to_owned()).collect())
 }
 
-type Lines = Arc<Mutex<Vec<String>>>;
+type Lines = Arc<Mutex<Vec<(Level, String)>>>;
 
 /// See the [module](self).
 pub struct Stage {
@@ -182,8 +182,13 @@ impl Stage {
         self.machine.as_vats().unwrap().dump()
     }
 
-    /// What was printed since this was asked last.
+    /// What was printed since this was asked last, without what is for debugging.
     pub fn console(&self) -> Vec<String> {
+        self.lines().into_iter().filter(|(level, _)| *level != Level::Debug).map(|(_, line)| line).collect()
+    }
+
+    /// All that was printed since.
+    pub fn lines(&self) -> Vec<(Level, String)> {
         std::mem::take(&mut self.console.lock().unwrap())
     }
 
@@ -210,7 +215,7 @@ pub fn image(machine: &mut Machine) -> (Dump, Vec<Option<[u8; 32]>>) {
 
 fn printing(console: &Lines) -> machine::Console {
     let console = console.clone();
-    Box::new(move |_, _, line| console.lock().unwrap().push(line.to_owned()))
+    Box::new(move |_, level, line| console.lock().unwrap().push((level, line.to_owned())))
 }
 
 /// What a bootstrap prints that is alone with these vats.

@@ -759,8 +759,26 @@
       text = 'Error';
     }
     if (typeof stack !== 'string' || stack === '') return text;
+    if (native.hidden !== undefined) stack = withoutHidden(stack);
     if (endsWith(stack, '\n')) stack = slice(stack, 0, -1);
-    return clip(text + '\n' + stack);
+    return stack === '' ? text : clip(text + '\n' + stack);
+  }
+
+  // The frames of a trace but for those in files whose names begin with `native.hidden`, and built-in functions that these call.
+  function withoutHidden(stack) {
+    let kept = '';
+    let builtin = '';
+    for (let from = 0, end; from < stack.length; from = end) {
+      end = indexOf(stack, '\n', from) + 1 || stack.length;
+      const frame = slice(stack, from, end);
+      if (includes(frame, '(native)')) {
+        builtin += frame;
+        continue;
+      }
+      if (!includes(frame, '(' + native.hidden) && !includes(frame, 'at ' + native.hidden)) kept += builtin + frame;
+      builtin = '';
+    }
+    return kept + builtin;
   }
 
   // The text of an error. Takes from `keys` what the text already shows and adds `cause` and `errors`.

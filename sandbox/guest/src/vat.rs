@@ -45,7 +45,6 @@ const ROOM_BYTES: usize = 1 << 20;
 const OP_MODULE: u32 = 31;
 /// Asks for the one path of a module whose name may lack `.js` or `/index.js`.
 const OP_PATH: u32 = 32;
-const OP_CONSOLE: u32 = 1;
 
 /// A question above this size gives its room back.
 const KEEP_QUESTION_BYTES: usize = 64 << 10;
@@ -281,15 +280,15 @@ fn forget_rejections(ctx: &Ctx<'_>) {
     }
 }
 
-/// A line for each rejection that nobody has handled in this delivery.
+/// A line on the console for each rejection that nobody has handled in this delivery.
 fn complain<'js>(ctx: &Ctx<'js>, entry: &Object<'js>) {
     for (promise, reason) in REJECTED.take() {
         // SAFETY: both take over the references that `track` has taken.
         let (_promise, reason) = unsafe { (Value::from_raw(ctx.clone(), promise), Value::from_raw(ctx.clone(), reason)) };
-        let [name, message, _] = crate::realm::describe(ctx, entry, reason);
-        let colon = if name.is_empty() { "" } else { ": " };
-        let line = format!("2Unhandled rejection: {name}{colon}{message}");
-        abi::host(OP_CONSOLE, &[&(line.len() as u32).to_le_bytes()[..], line.as_bytes()].concat());
+        if entry.get::<_, Function>("complain").and_then(|complain| complain.call::<_, ()>((reason,))).is_err() {
+            // Out of memory or of stack while it was described.
+            let _ = ctx.catch();
+        }
     }
 }
 
@@ -455,6 +454,7 @@ fn register<'js>(ctx: &Ctx<'js>, native: &Object<'js>) -> Result<()> {
     native.set("host", host)?;
     native.set("gc", Func::from(|ctx: Ctx<'_>| ctx.run_gc()))?;
     native.set("importModule", Func::from(import_module))?;
+    native.set("hidden", "glassbox:")?;
     native.set("provide", Func::from(provide))
 }
 

@@ -122,7 +122,7 @@ impl Executor<'_> {
                 Watch::Call { number, .. } => settled.extend(self.pending.remove(&number).map(|pending| (pending, reply.result))),
                 Watch::Bootstrap => {
                     if let Err(failure) = reply.result {
-                        tracing::error!("bootstrap failed: {}: {}", failure.name, failure.message);
+                        tracing::error!("bootstrap failed: {}: {} (-v shows where it was thrown)", failure.name, failure.message);
                     }
                 }
             }

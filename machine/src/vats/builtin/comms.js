@@ -11,6 +11,13 @@
 //   resolve:object:PROMISE:SLOT;                       a promise has become an object
 //   resolve:data:PROMISE[:SLOT]*;BODY                  ... data
 //   resolve:reject:PROMISE[:SLOT]*;BODY                ... an error
+//   retire:PROMISE[:PROMISE]*;                         these have been resolved, and are spoken of under these names no more
+//   retired;                                           neither are they here: the answer to the last `retire`
+//
+// Who has resolved a promise for a remote may still be sent what that one said before it heard of it. Messages come in order, so
+// `retired` says that nothing of this kind is under way any more: only then is the name forgotten on this side, and with the last name
+// the promise. There is one `retire` under way at a time, with all that have gathered. To a remote that knows nothing of it, it is one
+// unknown command, and no name is forgotten; one that sends none itself keeps its names, and is understood by them.
 //
 // Invariants:
 // - Each promise has one decider at a time: the kernel (a vat of it), a remote, or, within one delivery, this vat.
@@ -20,12 +27,16 @@
 // - An object of one remote that another one is sent is this vat's proxy to it: messages pass through here.
 // - Of a message that cannot be sent on, nothing is sent but its result's rejection.
 // - What is sent is short enough for the mailbox.
+// - A promise is forgotten, here and by the kernel for this vat, when no remote has a name for it, no known resolution speaks of it, and
+//   it is resolved or the kernel's. (Those whose resolutions speak of each other stay.) Objects are not forgotten.
 
 const CONTROLLER = 'o+0';
 const FIRST_OBJECT = 10; // o+10: receivers and proxies
 const FIRST_PROMISE = 20; // p+20
 const FIRST_REMOTE_OBJECT = 20; // ro-20
 const FIRST_REMOTE_PROMISE = 40; // rp-40
+const RETIRE_AT = 16; // promises; so many names of what is resolved wait for the next `retire`
+const RETIRE_MOST = 1_000;
 const MAX_LENGTH = 1_000_000; // of what a message brings: the mailbox takes 4 MiB, and UTF-8 up to three bytes for each
 
 const KERNEL = harden({ id: 'kernel' });
@@ -78,15 +89,20 @@ const isObject = argument => typeof argument === 'object' && typeof argument.slo
 /**
  * The vat: `setup` of a raw vat.
  *
- * @param {object} syscall `send`, `subscribe`, `fulfillToData`, `fulfillToPresence`, `reject`
+ * @param {object} syscall `send`, `subscribe`, `fulfillToData`, `fulfillToPresence`, `reject`, `forgetPromises`
  * @returns {object} dispatch
  */
 export default function setup(syscall) {
   const remotes = new Map(); // name -> remote
   const receivers = new Map(); // o+N, to which vattp brings a remote's messages -> remote
   const proxies = new Map(); // o+N -> the remote that has the object
-  // p±N -> { decider, subscribers, subscribed: we hear of it from the kernel, known: the kernel hears of it from us, resolution }
+  // p±N -> { decider, subscribers, subscribed: we hear of it from the kernel, known: the kernel has a name for it, resolution, resolver:
+  //   as `decider`, refs: remotes' names for it, and resolutions that speak of it }
   const promises = new Map();
+  const loose = new Set(); // p±N to which perhaps nothing refers any more
+  const settled = new Set(); // p±N, results that we have resolved and do not track
+  const due = new Set(); // remotes to which a `retire` may be sent
+  let tidies = false; // at the end of this delivery
   let nextObject = FIRST_OBJECT;
   let nextPromise = FIRST_PROMISE;
 
@@ -95,9 +111,16 @@ export default function setup(syscall) {
     return `o+${nextObject - 1}`;
   };
 
+  // The demo of 2019 is used to hear of promises.
+  let isOld = false;
+  const say = line => {
+    if (isOld) console.log(line);
+  };
+
   const track = (vref, decider, known) => {
-    const promise = { decider, subscribers: new Set(), subscribed: false, known, resolution: undefined };
+    const promise = { decider, subscribers: new Set(), subscribed: false, known, resolution: undefined, resolver: undefined, refs: 0 };
     promises.set(vref, promise);
+    loose.add(vref);
     return promise;
   };
 
@@ -108,6 +131,65 @@ export default function setup(syscall) {
     if (promise.subscribed || promise.decider !== KERNEL) return;
     promise.subscribed = true;
     syscall.subscribe(vref);
+  };
+
+  // ── what is forgotten ──
+
+  const refer = vref => {
+    if (vref[0] === 'p') promiseOf(vref).refs += 1;
+  };
+
+  const release = vref => {
+    const promise = vref[0] === 'p' && promises.get(vref);
+    if (!promise) return;
+    promise.refs -= 1;
+    loose.add(vref);
+  };
+
+  const mentioned = (vref, { type, slot, data }) => (type === 'object' ? [slot] : data.slots).filter(other => other !== vref);
+
+  // The names of a promise that a remote and we have for each other.
+  const link = (remote, vref, ref) => {
+    remote.toWire.set(vref, ref);
+    remote.fromWire.set(flip(ref), vref);
+    refer(vref);
+  };
+
+  // `ref` as it arrives from `remote`.
+  const unlink = (remote, ref) => {
+    const vref = remote.fromWire.get(ref);
+    if (vref === undefined) return;
+    remote.fromWire.delete(ref);
+    if (remote.toWire.get(vref) === flip(ref)) remote.toWire.delete(vref);
+    release(vref);
+  };
+
+  // At the end of each delivery of the kernel's, which may be several notifications that speak of each other.
+  const tidy = () => {
+    tidies = false;
+    for (const remote of due) {
+      if (remote.retiring || remote.resolved.length < RETIRE_AT) continue;
+      remote.retiring = remote.resolved.splice(0, RETIRE_MOST);
+      for (const ref of remote.retiring) {
+        const vref = remote.fromWire.get(ref);
+        if (remote.toWire.get(vref) === flip(ref)) remote.toWire.delete(vref);
+      }
+      transmit(remote, `retire:${remote.retiring.map(flip).join(':')};`);
+    }
+    due.clear();
+    // Of those that are tracked we hear from the kernel, too.
+    const forgotten = [...settled].filter(vref => !promises.has(vref));
+    settled.clear();
+    // It grows meanwhile.
+    for (const vref of loose) {
+      loose.delete(vref);
+      const promise = promises.get(vref);
+      if (!promise || promise.refs > 0 || !(promise.resolution || promise.decider === KERNEL)) continue;
+      promises.delete(vref);
+      if (promise.known) forgotten.push(vref);
+      if (promise.resolution) mentioned(vref, promise.resolution).forEach(release);
+    }
+    if (forgotten.length > 0) syscall.forgetPromises(forgotten);
   };
 
   // ── references to and from a remote ──
@@ -137,8 +219,7 @@ export default function setup(syscall) {
         listen(vref, promise);
       }
     }
-    remote.toWire.set(vref, ref);
-    remote.fromWire.set(flip(ref), vref);
+    link(remote, vref, ref);
     return ref;
   };
 
@@ -151,8 +232,7 @@ export default function setup(syscall) {
     if (ref === undefined) {
       ref = `rp-${remote.nextPromise}`;
       remote.nextPromise += 1;
-      remote.toWire.set(vref, ref);
-      remote.fromWire.set(flip(ref), vref);
+      link(remote, vref, ref);
     }
     return ref;
   };
@@ -176,10 +256,9 @@ export default function setup(syscall) {
       vref = `p+${nextPromise}`;
       nextPromise += 1;
       track(vref, remote, false);
-      console.log(`inbound promise ${ref} mapped to ${vref}`);
+      say(`inbound promise ${ref} mapped to ${vref}`);
     }
-    remote.fromWire.set(ref, vref);
-    remote.toWire.set(vref, flip(ref));
+    link(remote, vref, flip(ref));
     return vref;
   };
 
@@ -210,6 +289,8 @@ export default function setup(syscall) {
     const ref = remote.toWire.get(vref);
     const { type, slot, data } = promises.get(vref).resolution;
     const late = [];
+    remote.resolved.push(flip(ref));
+    due.add(remote);
     if (type === 'object' && exportable(slot)) {
       transmit(remote, `resolve:object:${ref}:${outbound(remote, slot, late)};`);
     } else if (data && !fits(data)) {
@@ -249,8 +330,11 @@ export default function setup(syscall) {
     const promise = promises.get(vref);
     const { subscribers } = promise;
     promise.resolution = resolution;
+    promise.resolver = from;
     promise.decider = undefined;
     promise.subscribers = undefined;
+    mentioned(vref, resolution).forEach(refer);
+    loose.add(vref);
     if (from !== KERNEL && promise.known) tellKernel(vref);
     for (const remote of subscribers) {
       if (remote !== from) transmitResolution(remote, vref);
@@ -315,6 +399,21 @@ export default function setup(syscall) {
     if (end < 0) throw Error(`missing semicolon in ${message.slice(0, 80)}`);
     const [command, ...words] = message.slice(0, end).split(':');
     const body = message.slice(end + 1);
+    if (command === 'retire') {
+      // Only what it has resolved itself: what we have is for us to retire.
+      for (const ref of words) {
+        if (promises.get(known(remote, ref))?.resolver !== remote) throw Error(`${ref} was not resolved by ${remote.id}`);
+      }
+      for (const ref of words) unlink(remote, ref);
+      return transmit(remote, 'retired;');
+    }
+    if (command === 'retired') {
+      if (!remote.retiring) throw Error('nothing is to be retired');
+      for (const ref of remote.retiring) unlink(remote, ref);
+      remote.retiring = undefined;
+      due.add(remote);
+      return undefined;
+    }
     if (command !== 'deliver' && command !== 'resolve') throw Error(`unrecognized command ${command.slice(0, 80)}`);
     if (words[0] !== 'object') JSON.parse(body[0] === '#' ? body.slice(1) : body); // malformed bodies go no further
     if (command === 'deliver') {
@@ -339,6 +438,7 @@ export default function setup(syscall) {
         throw Error(`unknown resolution type ${type}`);
       }
     }
+    return undefined;
   };
 
   // ── this vat's own methods ──
@@ -365,7 +465,10 @@ export default function setup(syscall) {
         toWire: new Map(), // o±N, p±N -> ro±N, rp±N as they are sent
         nextObject: FIRST_REMOTE_OBJECT,
         nextPromise: FIRST_REMOTE_PROMISE,
+        resolved: [], // rp±N as they arrive: what we have resolved for it, and have not retired yet
+        retiring: undefined, // those that the `retire` has that is under way
       };
+      if (setReceiver) isOld = true;
       remotes.set(name, remote);
       receivers.set(receiver, remote);
       if (!setReceiver) return receiver;
@@ -383,8 +486,7 @@ export default function setup(syscall) {
       const ref = `ro+${index}`;
       if (remote.toWire.has(vref)) throw Error(`already present ${vref}`);
       if (remote.fromWire.has(ref)) throw Error(`already present ${ref}`);
-      remote.fromWire.set(ref, vref);
-      remote.toWire.set(vref, flip(ref));
+      link(remote, vref, flip(ref));
       remote.nextObject = Math.max(remote.nextObject, index + 1);
       return undefined;
     },
@@ -397,6 +499,7 @@ export default function setup(syscall) {
   };
 
   const control = (method, args, result) => {
+    if (result) settled.add(result);
     try {
       if (!Object.hasOwn(controller, method)) throw Error(`method ${String(method)} is not available`);
       const object = controller[method](...readArguments(args));
@@ -410,6 +513,7 @@ export default function setup(syscall) {
   };
 
   const fromTransport = (remote, method, args, result) => {
+    if (result) settled.add(result);
     try {
       if (method !== 'receive') throw Error(`unexpected method ${String(method)}`);
       const [message] = readArguments(args);
@@ -428,8 +532,16 @@ export default function setup(syscall) {
     if (promise && !promise.resolution && promise.decider === KERNEL) settle(vref, harden(resolution), KERNEL);
   };
 
+  // `slots` are what the kernel speaks of.
+  const begin = slots => {
+    for (const vref of slots) if (vref[0] === 'p') promiseOf(vref);
+    if (!tidies) Promise.resolve().then(tidy);
+    tidies = true;
+  };
+
   return harden({
     deliver(target, method, args, result) {
+      begin(args.slots);
       if (target === CONTROLLER) return control(method, args, result);
       const remote = receivers.get(target);
       if (remote) return fromTransport(remote, method, args, result);
@@ -442,15 +554,18 @@ export default function setup(syscall) {
       return route(target, method, args, result || undefined);
     },
     notifyFulfillToData(vref, data) {
-      console.log(`comms.notifyFulfillToData(${vref})`);
+      say(`comms.notifyFulfillToData(${vref})`);
+      begin(data.slots);
       notify(vref, { type: 'data', data });
     },
     notifyFulfillToPresence(vref, slot) {
-      console.log(`comms.notifyFulfillToPresence(${vref}) = ${slot}`);
+      say(`comms.notifyFulfillToPresence(${vref}) = ${slot}`);
+      begin([]);
       notify(vref, { type: 'object', slot });
     },
     notifyReject(vref, data) {
-      console.log(`comms.notifyReject(${vref})`);
+      say(`comms.notifyReject(${vref})`);
+      begin(data.slots);
       notify(vref, { type: 'reject', data });
     },
   });

@@ -108,6 +108,21 @@ impl Kernel {
         Ok(())
     }
 
+    /// Speaks of these promises no more. For vats that keep what is resolved until they say so.
+    pub fn syscall_forget(&mut self, vat: u64, vpids: &[&str]) -> Result<(), Illegal> {
+        let party = Party::Vat(vat);
+        for &vpid in vpids {
+            let Some(KRef::Promise(id)) = self.tables.clist(party).and_then(|clist| clist.kref(vpid)) else {
+                return Err(Illegal(format!("{vpid} is no promise in the c-list of v{vat}")));
+            };
+            if self.decides(vat, id) {
+                return Err(Illegal(format!("kp{id} is still to be decided by v{vat}")));
+            }
+            self.forget(party, KRef::Promise(id));
+        }
+        Ok(())
+    }
+
     /// Says what it holds no more.
     pub fn syscall_gc(&mut self, vat: u64, call: GcCall, vrefs: &[&str]) -> Result<(), Illegal> {
         let party = Party::Vat(vat);

@@ -16,7 +16,8 @@
   const { Far, passStyleOf, getTag, isPrimitive } = runtime.pass;
   const { M, matches, mustMatch, assertPattern, compareRank, makeCopySet, makeCopyMap, isCopySet, isCopyMap, getCopySetKeys,
     getCopyMapEntries } = runtime.patterns;
-  const { Fail, quote: q, assert } = { assert: runtime.assert, ...runtime.assert };
+  const { assert } = runtime;
+  const { Fail, quote: q } = assert;
   const { write, read, rowOf, reach, leave, reachAll, leaveAll, exchange, isDurable } = references;
   const StringOf = String;
 

@@ -40,10 +40,21 @@
   function ready(source) {
     refuse(source, HTML_COMMENT, 'HTML comment', 'SES_HTML_COMMENT_REJECTED');
     refuse(source, IMPORT, 'import expression', 'SES_IMPORT_REJECTED');
-    if (!source.includes('~.')) return source;
+    return source.includes('~.') ? rewrite(source) : source;
+  }
+
+  function rewrite(source) {
     const rewritten = host(OP_REWRITE, source);
     if (isArray(rewritten)) throw new SyntaxError(rewritten[1]);
     return rewritten;
+  }
+
+  // A part of a text that can only be read with what is around it. If it closes what that opened, it is no part.
+  function plain(before, part, after) {
+    if (!part.includes('~.')) return part;
+    const text = rewrite(before + part + after);
+    if (!text.startsWith(before) || !text.endsWith(after)) throw new SyntaxError('not a part of a function');
+    return text.slice(before.length, text.length - after.length);
   }
 
   // --- Scopes ---
@@ -136,7 +147,7 @@
     const inner = (source) => evaluateIn(its, source, { __rejectSomeDirectEvalExpressions__: false });
     for (const shareable of SHARED) defineProperty(globals, shareable, variable(globalThis[shareable]));
     for (const [key, value] of [['globalThis', globals], ['harden', harden], ['HandledPromise', runtime.HandledPromise],
-      ['Compartment', Compartment], ['Function', harden(makeFunctionConstructor(inner))],
+      ['Compartment', Compartment], ['Function', harden(makeFunctionConstructor(inner, plain))],
       ['eval', harden({ eval(source) { return typeof source === 'string' ? inner(source) : source; } }.eval)]]) {
       defineProperty(globals, key, variable(value));
     }
@@ -171,5 +182,5 @@
 
   // The vat's own code: its globals are the realm's, and its evaluators are strict, too.
   const ofVat = makeEvaluator(globalThis, inRealm);
-  runtime.lockEvaluators((source) => ofVat(ready(source)));
+  runtime.lockEvaluators((source) => ofVat(ready(source)), plain);
 })

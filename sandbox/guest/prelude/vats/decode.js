@@ -5,7 +5,7 @@
 // - Vats of both dialects read all forms: `old` decides which words an error has, and nothing else.
 (function (native, runtime) {
   'use strict';
-  const { TypeError, RangeError, Error, Symbol, BigInt, Number } = globalThis;
+  const { TypeError, RangeError, Error, Symbol, BigInt, Number, WeakSet } = globalThis;
   const { defineProperty, freeze, hasOwn, keys } = Object;
   const { ownKeys } = Reflect;
   const { isArray } = Array;
@@ -14,6 +14,7 @@
   const { passStyleOf, passableSymbolForName, makeTagged, getErrorConstructor, toPassableError } = runtime.pass;
   const { Fail, quote: q, details: X, fail, makeError } = runtime.assert;
   const StringOf = String;
+  const arrived = new WeakSet(); // errors that were thrown elsewhere
   const { isSafeInteger } = Number;
   const QCLASS = '@qclass';
   const MAX_DIGITS = 5_001; // and a sign; they cost by their square
@@ -71,7 +72,9 @@
     for (const key of ownKeys(rest)) {
       defineProperty(error, key, { value: decode(rest[key]), writable: false, enumerable: false, configurable: false });
     }
-    return toPassableError(harden(error));
+    const passable = toPassableError(harden(error));
+    arrived.add(passable);
+    return passable;
   }
 
   // --- smallcaps ---
@@ -294,7 +297,10 @@
         const { name, message } = encoding;
         if (this.old && typeof name !== 'string') throw new TypeError(`invalid error name typeof ${typeof name}`);
         if (this.old && typeof message !== 'string') throw new TypeError(`invalid error message typeof ${typeof message}`);
-        if (this.old) error = harden(new (getErrorConstructor(name) || Error)(message));
+        if (this.old) {
+          error = harden(new (getErrorConstructor(name) || Error)(message));
+          arrived.add(error);
+        }
       }
       if (error === undefined) {
         const { [QCLASS]: _, ...data } = encoding;
@@ -321,4 +327,5 @@
   }
 
   runtime.decoders = harden({ Smallcaps, CapData });
+  runtime.arrivedErrors = arrived;
 })

@@ -10,7 +10,8 @@
   const { apply, ownKeys } = Reflect;
   const { harden, E, getMethodNames } = runtime;
   const { Far, toThrowable } = runtime.pass;
-  const { Fail, quote: q, assert } = { assert: runtime.assert, ...runtime.assert };
+  const { assert } = runtime;
+  const { Fail, quote: q } = assert;
   const StringOf = String;
 
   const REDACTED = '<redacted raw arg>';

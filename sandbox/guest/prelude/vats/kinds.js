@@ -11,7 +11,8 @@
   const { parse, stringify } = JSON;
   const { Far, passStyleOf, toThrowable, isPrimitive } = runtime.pass;
   const { assertPattern, kindOf: patternKind } = runtime.patterns;
-  const { Fail, quote: q, assert } = { assert: runtime.assert, ...runtime.assert };
+  const { assert } = runtime;
+  const { Fail, quote: q } = assert;
   const { write, read, exchange, reachAll, isDurable } = references;
   const { Row, rowKey, keep, accessor, stateOf, mustMatchShape, insistDurable, forgetStates, removeState } = runtime.states;
   const { vrefs } = table;

@@ -13,13 +13,15 @@
   const { adopt, applyMethod, getMethodNames, newPending, registerPresence, rejectPending, resolvePending } = runtime;
   const { read, readArgs, readCall, writeArgs, write: writeValue, quick, NONE } = runtime.bodies;
   const { imported, decided, vrefs, fresh, target: exportOf, vrefOf, valueOf, retain, nextPromise, forgetAllocated } = table;
-  const { Error, Promise, Set, TypeError, WeakMap } = globalThis;
+  const { Error, Promise, Set, TypeError, WeakMap, console } = globalThis;
+  const { isError } = Error;
+  const { debug } = console;
   const { stringify } = JSON;
   const { apply } = Reflect;
   const { quotedName } = runtime.encoders;
   const StringOf = String;
 
-  const OP_SEND = 70, OP_RESOLVE = 71, OP_SUBSCRIBE = 72, OP_CALL_NOW = 73, OP_EXIT = 74;
+  const OP_SEND = 70, OP_RESOLVE = 71, OP_SUBSCRIBE = 72, OP_CALL_NOW = 73, OP_EXIT = 74, OP_FORGET = 82;
   // Of the arguments of one syscall.
   const MAX_BODY_CHARS = 10_000_000;
   const MAX_SLOTS = 10_000;
@@ -55,6 +57,7 @@
       syscall(OP_RESOLVE, text + ']');
     },
     subscribe(vpid) { syscall(OP_SUBSCRIBE, vpid); },
+    forgetPromises(vpids) { syscall(OP_FORGET, join(vpids)); },
     // What the device answers.
     callNow(device, method, body, slots) {
       const answer = host(OP_CALL_NOW, device + '\n' + join(slots) + '\n' + stringify(method) + '\n' + body);
@@ -228,14 +231,25 @@
     } catch (error) {
       if (error === tooLarge) return exit(true, error);
       rejected = true;
+      value = error;
       data = write(harden(error));
     }
+    if (rejected) sayPlace(value);
     if (fresh.size === 0) {
       to.resolveOne(vpid, rejected, data);
       forget(vpid);
     } else {
       announce([{ vpid, rejected, data }]);
     }
+  }
+
+  // An error goes without its stack: where it was thrown stands on the console, once, and only if that was in this vat.
+  const placed = runtime.arrivedErrors;
+
+  function sayPlace(reason) {
+    if (!isError(reason) || placed.has(reason)) return;
+    placed.add(reason);
+    debug('Error sent:', reason);
   }
 
   // The kernel has just learned, or learns by `list`, of the promises in `fresh`. What is known of them it learns now, in

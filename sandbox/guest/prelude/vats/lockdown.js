@@ -267,18 +267,20 @@
 
   // --- Evaluators of the vat itself: strict, and no direct eval ---
 
-  runtime.lockEvaluators = (evaluate) => {
+  // `plain(before, part, after)` is a part of a text without wavy dots.
+  runtime.lockEvaluators = (evaluate, plain) => {
     const { eval: evaluator } = { eval(source) { return typeof source === 'string' ? evaluate(source) : source; } };
     hide(globalThis, 'eval', harden(evaluator));
-    hide(globalThis, 'Function', harden(runtime.makeFunctionConstructor(evaluate)));
+    hide(globalThis, 'Function', harden(runtime.makeFunctionConstructor(evaluate, plain)));
   };
-  runtime.makeFunctionConstructor = (evaluate) => {
+  runtime.makeFunctionConstructor = (evaluate, plain) => {
     const Function = function Function() {
       const count = arguments.length;
-      const body = `${count > 0 ? arguments[count - 1] || '' : ''}`;
+      const source = `${count > 0 ? arguments[count - 1] || '' : ''}`;
       const parameters = [];
       for (let i = 0; i < count - 1; i++) parameters.push(arguments[i]);
-      const list = parameters.join(',');
+      const list = plain('(function (', parameters.join(','), '\n) {})');
+      const body = plain('(function () {\n', source, '\n})');
       // Each part is a program text of its own, so that none can close what the other opened.
       new RealFunction(list, '');
       new RealFunction(body);

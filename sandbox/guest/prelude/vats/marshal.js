@@ -1,10 +1,8 @@
 // `makeMarshal`: values to messages and back, in the dialect of today; `makeMarshal2019`, in that of 2019.
 //
-// Besides what Endo's has, both have what is quicker for messages:
+// Besides what Endo's has, both have what is quicker to write messages with:
 //   serializeArgs(args)         {body, slots} of a fresh array of hardened values that nobody else has; not frozen
 //   serializeCall(method, args) the same of [method, args]; a method's name is taken to be well-formed
-//   unserializeArgs(data)       an array that is not frozen, of hardened values
-//   unserializeCall(data)       [method, args], neither frozen
 (function (native, runtime) {
   'use strict';
   const { isArray } = Array;
@@ -12,7 +10,8 @@
   const { parse } = JSON;
   const { harden, encoders, decoders } = runtime;
   const { assertPassable } = runtime.pass;
-  const { Fail, quote: q, assert } = { assert: runtime.assert, ...runtime.assert };
+  const { assert } = runtime;
+  const { Fail, quote: q } = assert;
   const HASH = 35;
   const DASH = 45;
 
@@ -53,23 +52,6 @@
   const decoderOf = (body, slots, toValue, old, cycles) => (body.charCodeAt(0) === HASH ? new decoders.Smallcaps(slots, toValue)
     : new decoders.CapData(slots, toValue, old, cycles));
 
-  function reading(toValue, old) {
-    const unserializeArgs = ({ body, slots }) => {
-      const tree = treeOf(body);
-      const decoder = decoderOf(body, slots, toValue, old, 'forbidCycles');
-      return isArray(tree) ? decoder.elements(tree) : decoder.value(tree);
-    };
-    const unserializeCall = ({ body, slots }) => {
-      const tree = treeOf(body);
-      const decoder = decoderOf(body, slots, toValue, old, 'forbidCycles');
-      if (!isArray(tree) || !isArray(tree[1])) return decoder.value(tree);
-      tree[0] = decoder.value(tree[0]);
-      decoder.elements(tree[1]);
-      return tree;
-    };
-    return { unserializeArgs, unserializeCall };
-  }
-
   const same = (value) => value;
   const sameSlot = (slot, _iface) => slot;
 
@@ -101,8 +83,7 @@
       return value;
     };
 
-    return harden({ toCapData, fromCapData, serialize: toCapData, unserialize: fromCapData, ...quick,
-      ...reading(convertSlotToVal, false) });
+    return harden({ toCapData, fromCapData, serialize: toCapData, unserialize: fromCapData, ...quick });
   }
 
   // `toSlot` gives the slot of a presence or promise, `toValue` what a slot stands for.
@@ -114,8 +95,7 @@
       if (!(slots instanceof ArrayOf)) throw new Error('unserialize() given non-capdata (.slots are not Array)');
       return harden(decoderOf(body, slots, toValue, true, cyclePolicy).value(treeOf(body)));
     };
-    return harden({ serialize, unserialize, toCapData: serialize, fromCapData: unserialize, ...quick,
-      ...reading(toValue, true) });
+    return harden({ serialize, unserialize, toCapData: serialize, fromCapData: unserialize, ...quick });
   }
 
   runtime.makeMarshal = harden(makeMarshal);

@@ -14,7 +14,7 @@
   const { harden, hardened, markHardened, isTypedArray, isHandledPromise, getMethodNames, E } = runtime;
   const { COPY_ARRAY, COPY_RECORD } = runtime.shapes;
   const { Fail, quote: q, details: X, fail, makeError } = runtime.assert;
-  const { isWellFormed } = { isWellFormed: Function.prototype.call.bind(String.prototype.isWellFormed) };
+  const isWellFormed = Function.prototype.call.bind(String.prototype.isWellFormed);
   const StringOf = String;
   const ObjectPrototype = Object.prototype;
   const ArrayPrototype = Array.prototype;

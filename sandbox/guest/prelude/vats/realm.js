@@ -2,12 +2,14 @@
 (function (native, runtime) {
   'use strict';
   const { D, E, harden, liveslots, passStyleOf, getInterfaceOf, setup2019, slots: table } = runtime;
-  const { Error, TypeError } = globalThis;
+  const { Error, TypeError, console } = globalThis;
+  const { error } = console;
   const { parse, stringify } = JSON;
   const { apply } = Reflect;
   const StringOf = String;
   const sourceOf = Function.prototype.toString;
 
+  let called = ''; // the vat, for the console
   let raw; // what a vat that speaks the protocol of 2019 itself is told through
 
   // ---- start ----
@@ -22,6 +24,7 @@
 
   async function startVat(optionsText, body, slots) {
     const { name, vatID, module, upgrade } = parse(optionsText);
+    called = ` in vat ${name} (${vatID})`;
     runtime.virtual?.start(vatID, upgrade === true);
     const { module: namespace } = await native.importModule(module);
     const { default: setup, buildRootObject: build } = namespace;
@@ -88,5 +91,8 @@
     }
   }
 
-  runtime.entry = { deliver };
+  // What a promise was rejected with that nobody handles.
+  function complain(reason) { error('Unhandled rejection%s:', called, reason); }
+
+  runtime.entry = { deliver, complain };
 })

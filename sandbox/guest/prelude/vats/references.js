@@ -300,9 +300,9 @@
 
   const references = {
     inUse: false, // whether the vat has rows
-    kinds, baseOf, facetOf, kindOf, facetsOf,
+    kinds, facetOf,
     write, read, rowOf, checked,
-    reach, leave, reachAll, leaveAll, exchange, countOf, isDurable,
+    reach, leave, reachAll, leaveAll, exchange, isDurable,
     retain, dropExport, retireExport, reanimate, collect,
     recognize, unrecognize, recognizeIn, unrecognizeIn, ceaseRecognition, recognizes, unrecognized, reaches, recognizers, lost,
     become: (id) => { vatID = id; },

@@ -2,7 +2,7 @@
 //
 // - `setup` returns a dispatch object. If that is what `helpers.makeLiveSlots` made of our own syscall object, liveslots is used
 //   as it is; otherwise the vat is raw: it gets the protocol of 2019 and speaks it.
-// - The kernel never forgets a promise of a raw vat.
+// - The kernel forgets no promise of a raw vat that does not say so itself.
 (function (native, runtime) {
   'use strict';
   const { host } = native;
@@ -54,6 +54,8 @@
     subscribe(vpid) { ours.subscribe(text(vpid, 'promise')); },
     fulfillToData(vpid, data) { ours.resolveOne(text(vpid, 'promise'), false, capdata(data)); },
     fulfillToPresence(vpid, slot) { ours.resolveOne(text(vpid, 'promise'), false, { body: PRESENCE, slots: [text(slot, 'slot')] }); },
+    // Not of 2019: the vat does not decide these, and speaks of them no more.
+    forgetPromises(vpids) { ours.forgetPromises(vpids.map((vpid) => text(vpid, 'promise'))); },
     reject(vpid, data) { ours.resolveOne(text(vpid, 'promise'), true, capdata(data)); },
     callNow(device, method, args) {
       const { body, slots } = capdata(args);

@@ -266,7 +266,7 @@
   //   reaches(vref)           an import that data holds; recognizes(vref): one that is the key of a weak collection
   //   unrecognized()          the imports that have ceased to be such a key since the last time
   //   ceaseRecognition(vref)  forget it as a key: it is no more
-  // It may use what is below: `vrefOf` as the first function of a marshal for what it stores, with `settleAllocated` after each
+  // It may use what is below: `vrefOf` as the first function of a marshal for what it stores, with `forgetAllocated` after each
   // time, so that the kernel is not taken to know what only the store mentions; `valueOf` as the second; `bindWeakly` for its
   // objects; `died` for what lost its last hold in the store, so that the next `bringOutYourDead` looks at it;
   // `nextExportNumber` for the ids of kinds. Remotables that data mentions are its own to hold.
@@ -280,14 +280,12 @@
     nextExport = Math.max(nextExport, exportNumber);
     nextPromise = Math.max(nextPromise, promiseNumber);
   }
-  const settleAllocated = forgetAllocated;
   const nextExportNumber = () => nextExport++;
 
   runtime.slots = {
-    vrefs, imported, decided, fresh, become, hold, bindWeakly, vrefOf, valueOf, retain, forgetAllocated, settleAllocated, died, nextExportNumber, isVirtual,
+    vrefs, imported, decided, fresh, become, hold, bindWeakly, vrefOf, valueOf, retain, forgetAllocated, died, nextExportNumber, isVirtual,
     target: (vref) => exported.get(vref),
     nextPromise: () => 'p+' + nextPromise++,
     dropExports, retireExports, retireImports, bringOutYourDead, abandonHeap, nameWeakly, alive, isKnown, counters, resume,
-    sizes: () => ({ exported: exported.size, weakly: weakly.size, imported: imported.size, decided: decided.size, dropped: dropped.size, dead: dead.size }),
   };
 })
