@@ -5,6 +5,7 @@
 mod burst;
 mod graphs;
 mod hostile;
+mod mail;
 mod order;
 mod passing;
 mod readme;
