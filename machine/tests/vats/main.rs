@@ -8,6 +8,7 @@ mod errors;
 mod graphs;
 mod hostile;
 mod limits;
+mod mail;
 mod order;
 mod passing;
 mod readme;

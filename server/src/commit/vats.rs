@@ -2,7 +2,7 @@
 
 use super::committer::{Awaiting, Finished};
 use super::executor::Executor;
-use super::{Reply, Shared};
+use super::{Reply, Shared, Worked};
 use crate::admit;
 use crate::mail::{Outbox, Outgoing};
 use crate::node::{self, StartError};
@@ -62,19 +62,19 @@ impl Executor<'_> {
     pub(super) fn wake(&mut self) -> Result<(), StartError> {
         let Some(vats) = self.machine.as_vats() else { return Ok(()) };
         if !vats.is_idle() {
-            return self.vats(Work::Run(CRANKS_PER_INPUT));
+            return self.vats(Work::Run(CRANKS_PER_INPUT), None);
         }
         if vats.devices().next_wakeup().is_some_and(|due_ms| due_ms <= admit::now_ms()) {
-            return self.vats(Work::Tick);
+            return self.vats(Work::Tick, None);
         }
         Ok(())
     }
 
     /// Runs work of vats.
-    pub(super) fn vats(&mut self, work: Work) -> Result<(), StartError> {
+    pub(super) fn vats(&mut self, work: Work, worked: Option<Worked>) -> Result<(), StartError> {
         let time_ms = self.admission.time_ms();
         let began = Instant::now();
-        self.run_vats(&Input::Vats { work, time_ms }, None)?;
+        self.run_vats(&Input::Vats { work, time_ms }, None, worked)?;
         self.shared.metrics.execute_us.fetch_add(began.elapsed().as_micros() as u64, Relaxed);
         Ok(())
     }
@@ -82,7 +82,7 @@ impl Executor<'_> {
     /// A call. What comes of it may be known in a later transaction only.
     pub(super) fn vat_call(&mut self, input: &Input, reply: Reply, receipt: bool) -> Result<(), StartError> {
         let receipt = receipt.then(|| String::from_utf8_lossy(&input.encode()).into_owned());
-        self.run_vats(input, Some(Pending { reply, receipt }))
+        self.run_vats(input, Some(Pending { reply, receipt }), None)
     }
 
     /// Somebody wants to send what there is for other kernels.
@@ -97,7 +97,7 @@ impl Executor<'_> {
         }
     }
 
-    fn run_vats(&mut self, input: &Input, pending: Option<Pending>) -> Result<(), StartError> {
+    fn run_vats(&mut self, input: &Input, pending: Option<Pending>, worked: Option<Worked>) -> Result<(), StartError> {
         let number = self.machine.entries();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
         let sealed = node::seal(self.sealer, &writes)?;
@@ -160,6 +160,7 @@ impl Executor<'_> {
                 None => replies.push((reply, result)),
             }
         }
-        self.send(Finished::Vats { raw: sealed.raw, txid: sealed.txid, replies, mail })
+        let worked = worked.map(|tell| (tell, outcome.result.map(|_| ()).map_err(|failure| failure.message)));
+        self.send(Finished::Vats { raw: sealed.raw, txid: sealed.txid, replies, mail, worked })
     }
 }
