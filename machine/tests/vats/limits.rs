@@ -122,7 +122,7 @@ fn a_refused_input_is_no_input() {
         install.devices = vec!["timer".into()];
         let mut stage = Stage::of(install);
         stage.run();
-        let mail = Work::Mail { peer: "b".into(), messages: Vec::new(), ack: 0 };
+        let mail = Work::Mail { peer: "b".into(), messages: Vec::new(), ack: 0, id: None };
         stage.work_at(mail, 5).unwrap_err();
         stage.restart();
         stage.work_at(Work::Run(1), 5).unwrap();
