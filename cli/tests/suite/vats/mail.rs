@@ -55,6 +55,15 @@ fn mail_at(server: &Server) -> String {
     server.banner.lines().find_map(|line| line.strip_prefix("Mail at ")).expect("a port for mail").to_owned()
 }
 
+/// Waits for it on the console.
+fn says(server: &Server, line: &str) {
+    let until = Instant::now() + PATIENCE;
+    while !server.log().contains(line) {
+        assert!(Instant::now() < until, "it does not say {line:?}: {}", server.log());
+        std::thread::yield_now();
+    }
+}
+
 /// A new kernel serves before `bootstrap` has registered what can be called.
 fn ask(server: &Server, method: &str) -> Vec<String> {
     let mut socket = Socket::connect(&server.url);
@@ -264,21 +273,14 @@ fn a_kernel_that_was_made_anew() {
     assert_eq!(ask(&b, "settled"), answers);
     other.end(b);
     let anew = Kernel::new("mail-b", "b", &[]);
-    let refusal = |server: &Server, peer: &str, ours: &str| {
-        let line = format!("'{peer}' is not the kernel that '{ours}' has talked to");
-        let until = Instant::now() + PATIENCE;
-        while !server.log().contains(&line) {
-            assert!(Instant::now() < until, "not refused: {}", server.log());
-            std::thread::yield_now();
-        }
-    };
+    let other_kernel = "'b' is not the kernel that 'a' has talked to";
     let b = anew.serve(&format!("a={}", mail_at(&a)));
-    refusal(&a, "b", "a");
-    refusal(&b, "b", "a");
+    says(&a, other_kernel);
+    says(&b, other_kernel);
     // Also after a restart, and when it is the one that was heard who connects.
     a.kill();
     let a = one.serve(&format!("b={}", mail_at(&b)));
-    refusal(&a, "b", "a");
+    says(&a, other_kernel);
     assert_eq!(ask(&b, "answers"), [""; 0]);
     assert_eq!(ask(&a, "journal"), ["greeting = hello"]);
     anew.end(b);
@@ -327,7 +329,7 @@ fn mail_that_is_refused() {
             assert_eq!(frame, json!({"messages": [], "ack": 0}));
         }
     }
-    assert!(a.log().contains(&format!("mail from 'b' is not taken: {why}")), "{}", a.log());
+    says(&a, &format!("mail from 'b' is not taken: {why}"));
     kernel.end(a);
 }
 
@@ -361,11 +363,8 @@ fn a_secret_that_one_side_does_not_know() {
     assert_eq!(raw.hear(), refused("'b' does not know the secret"));
     let other = Kernel::new("mail-b", "b", &["--mail-secret", &wrong]);
     let b = other.serve(&peer);
-    let until = Instant::now() + PATIENCE;
-    while !a.log().contains("does not know the secret") || !b.log().contains("mail with 'a'") {
-        assert!(Instant::now() < until, "{}{}", a.log(), b.log());
-        std::thread::yield_now();
-    }
+    says(&a, "does not know the secret");
+    says(&b, "mail with 'a'");
     assert_eq!(ask(&b, "answers"), [""; 0]);
     b.kill();
     let other = Kernel { args: vec!["--mail-secret".into(), right], ..other };
