@@ -4,10 +4,12 @@ use crate::admit::Admission;
 use crate::node::{self, Node, StartError};
 use crate::outside::SharedConsole;
 use ledger::{Keys, Sealed, ServiceStatus};
-use machine::vats::{Install, Work, summary};
+use machine::vats::kernel::Watch;
+use machine::vats::{CRANKS_PER_INPUT, Install, Reply, Work, summary};
 use machine::{Console, Fault, Input, Machine, Outcome, Service, state};
 use sandbox::Sandbox;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// The first transactions: what it is, and the installation, with the call of `bootstrap` in the queue.
 pub(crate) fn first(
@@ -134,6 +136,13 @@ impl Said {
     }
 }
 
+/// Says so if `bootstrap` has failed.
+pub(crate) fn tell_of_bootstrap(reply: &Reply) {
+    if let (Watch::Bootstrap, Err(failure)) = (reply.watch, &reply.result) {
+        tracing::error!("bootstrap failed: {}: {} (-v shows where it was thrown)", failure.name, failure.message);
+    }
+}
+
 /// Vats that a command runs: in memory, or with their ledger in a directory.
 pub enum Session {
     /// Nothing is kept.
@@ -195,6 +204,9 @@ impl Session {
     }
 }
 
+/// How long vats that begin may keep others waiting.
+const REST_WITHIN: Duration = Duration::from_secs(1);
+
 /// After so many transactions comes a signature.
 const SIGN_EVERY: u64 = 64;
 
@@ -216,6 +228,19 @@ impl Node {
             self.sign()?;
         }
         Ok(outcome)
+    }
+
+    /// Lets vats do what is left to do, for a while: who calls first finds what `bootstrap` registers.
+    pub(crate) fn come_to_rest(&mut self) -> Result<(), StartError> {
+        let until = Instant::now() + REST_WITHIN;
+        while self.machine.as_vats().is_some_and(|vats| !vats.is_idle()) && Instant::now() < until {
+            self.work(Work::Run(CRANKS_PER_INPUT))?;
+        }
+        // Whoever called before the last restart waits no more.
+        for reply in self.machine.as_vats_mut().map(|vats| vats.take_replies()).unwrap_or_default() {
+            tell_of_bootstrap(&reply);
+        }
+        Ok(())
     }
 
     fn sign(&mut self) -> Result<(), StartError> {

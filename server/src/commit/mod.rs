@@ -210,7 +210,8 @@ impl Backend {
         let (tell, told) = sync_channel(1);
         let thread = std::thread::Builder::new().name("executor".into()).stack_size(sandbox::THREAD_STACK_BYTES);
         let spawned = thread.spawn(move || {
-            let mut node = match Node::start(&options, console) {
+            let started = Node::start(&options, console).and_then(|mut node| node.come_to_rest().map(|()| node));
+            let mut node = match started {
                 Ok(node) => node,
                 Err(error) => {
                     let _ = tell.send(Err(error));

@@ -118,13 +118,9 @@ impl Executor<'_> {
         }
         let vats = self.machine.as_vats_mut().expect("these are vats");
         for reply in vats.take_replies() {
-            match reply.watch {
-                Watch::Call { number, .. } => settled.extend(self.pending.remove(&number).map(|pending| (pending, reply.result))),
-                Watch::Bootstrap => {
-                    if let Err(failure) = reply.result {
-                        tracing::error!("bootstrap failed: {}: {} (-v shows where it was thrown)", failure.name, failure.message);
-                    }
-                }
+            crate::vats::tell_of_bootstrap(&reply);
+            if let Watch::Call { number, .. } = reply.watch {
+                settled.extend(self.pending.remove(&number).map(|pending| (pending, reply.result)));
             }
         }
         if vats.panicked().is_some() {
