@@ -18,9 +18,10 @@ test: deps test-deps
 		cargo test --release --locked --workspace
 	$(MAKE) test-guest
 
-# The prelude, in a realm of this machine's own architecture, with Node as the oracle where it is installed.
-test-guest:
-	cd sandbox/guest && CARGO_TARGET_DIR=$(CURDIR)/$(GUEST_TARGET) cargo test --release --locked
+# The prelude, in a realm of this machine's own architecture, with Node, Endo's packages and Agoric's liveslots as oracles.
+test-guest: test-deps
+	cd sandbox/guest && GLASSBOX_TEST_DEPS=$(CURDIR)/target/test-deps CARGO_TARGET_DIR=$(CURDIR)/$(GUEST_TARGET) \
+		cargo test --release --locked
 
 bench: build
 	target/release/bench

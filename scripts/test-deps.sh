@@ -1,11 +1,12 @@
 #!/bin/sh
 # Brings the foreign clients that the tests drive the server with: from npm nodevms-client, @microsoft/ccf-app and what an app in
-# TypeScript is built with, from PyPI ccf and a validator of OpenAPI. They go to a folder of their own (default:
-# target/test-deps), once; when they are there, nothing is done.
+# TypeScript is built with, from PyPI ccf and a validator of OpenAPI. Also from npm: Endo's packages and Agoric's liveslots, the
+# oracles of what vats see. All go to a folder of their own (default: target/test-deps), once; when they are there, nothing is done.
 #
 #   scripts/test-deps.sh [FOLDER]
 #
 # FOLDER/node   node_modules and the script of cli/tests/suite/clients
+# FOLDER/endo   node_modules for the oracles of sandbox/guest/tests/vats
 # FOLDER/venv   a Python environment
 set -eu
 
@@ -29,14 +30,18 @@ need() {
 }
 
 # npm: what is wanted is in package.json. A finished installation has a copy of it.
-if ! cmp -s "$clients/package.json" "$folder/node/done.json"; then
-    need npm "nodejs and npm"
-    rm -rf "$folder/node"
-    mkdir "$folder/node"
-    cp "$clients/package.json" "$folder/node/"
-    quietly npm install --prefix "$folder/node" --no-audit --no-fund --ignore-scripts --no-package-lock
-    cp "$clients/package.json" "$folder/node/done.json"
-fi
+install() { # package.json, folder
+    if ! cmp -s "$1" "$2/done.json"; then
+        need npm "nodejs and npm"
+        rm -rf "$2"
+        mkdir "$2"
+        cp "$1" "$2/"
+        quietly npm install --prefix "$2" --no-audit --no-fund --ignore-scripts --no-package-lock
+        cp "$1" "$2/done.json"
+    fi
+}
+install "$clients/package.json" "$folder/node"
+install "$root/sandbox/guest/tests/vats/endo/package.json" "$folder/endo"
 cp "$clients/nodevms.js" "$folder/node/"
 
 # pip: the same with requirements.txt.

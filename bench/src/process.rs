@@ -119,11 +119,7 @@ impl Server {
 
     /// Resident memory in MB.
     pub fn rss_mb(&self) -> Result<f64, String> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-        let kib =
-            text.lines().find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
-        kib.map(|kib| kib * 1024.0 / 1e6).ok_or_else(|| format!("{path} is not as expected"))
+        memory_mb(self.child.id(), "VmRSS:").ok_or_else(|| "the server's memory cannot be read".into())
     }
 
     /// Ends it as an operator would.
@@ -150,8 +146,17 @@ impl Drop for Server {
     }
 }
 
+/// A line of a process's status, in MB.
+fn memory_mb(pid: u32, name: &str) -> Option<f64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let kib = text.lines().find_map(|line| line.strip_prefix(name)?.trim().strip_suffix(" kB")?.trim().parse::<f64>().ok());
+    kib.map(|kib| kib * 1024.0 / 1e6)
+}
+
 /// What a finished command took.
 pub struct Ran {
+    /// The most memory that was resident, in MB, as it was seen last.
+    pub peak_mb: f64,
     /// CPU milliseconds.
     pub cpu_ms: f64,
     /// Milliseconds.
@@ -177,7 +182,10 @@ pub fn run(binary: &Path, args: &[&OsStr], log: &Path) -> Result<Ran, String> {
         .stderr(stderr)
         .spawn()
         .map_err(|error| format!("{}: {error}", binary.display()))?;
+    let mut peak_mb = 0.0;
     let status = loop {
+        // Nothing of an ended process is left to read.
+        peak_mb = memory_mb(child.id(), "VmHWM:").unwrap_or(peak_mb);
         match child.try_wait().map_err(|error| error.to_string())? {
             Some(status) => break status,
             None if began.elapsed() > PATIENCE => {
@@ -188,7 +196,7 @@ pub fn run(binary: &Path, args: &[&OsStr], log: &Path) -> Result<Ran, String> {
             None => std::thread::sleep(POLL),
         }
     };
-    let ran = Ran { elapsed_ms: began.elapsed().as_secs_f64() * 1e3, cpu_ms: children_ms()? - before };
+    let ran = Ran { peak_mb, elapsed_ms: began.elapsed().as_secs_f64() * 1e3, cpu_ms: children_ms()? - before };
     if status.success() {
         return Ok(ran);
     }

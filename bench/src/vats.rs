@@ -39,6 +39,7 @@ const BURST: [(&str, &str); 2] = [
 export const buildRootObject = (powers, { argv }) => Far('root', {
   bootstrap(vats) {
     const last = Number(argv[0]);
+    if (argv[1] === 'results') return Promise.all(Array.from({ length: last }, (_, i) => E(vats.sink).take(i))).then(() => {});
     for (let i = 1; i < last; i += 1) E.sendOnly(vats.sink).take(i);
     return E(vats.sink).take(last);
   },
@@ -110,19 +111,27 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
     );
     rows.push(Row::new("vats: ledger for each delivery", "bytes", &bytes).target(Target::AtMost(200.0)).quoted("SwingSet 330"));
     rows.push(Row::new("vats: verify, CPU for 1,000 deliveries", "ms", &audit));
-    let detail = format!("nothing left to do, after {deliveries} deliveries");
-    rows.push(Row::new("vats: start from a directory", "ms", &again).detail(detail));
+    let name = |deliveries: f64| format!("vats: start from a directory after {deliveries} deliveries");
+    let (few, mut early) = (plan.dir.join("ping-pong-few"), Vec::new());
+    ping_pong.run(Some(&few), &["500".into()])?;
+    for _ in 0..plan.rounds {
+        early.push(ping_pong.run(Some(&few), &[])?.elapsed_ms);
+    }
+    rows.push(Row::new(name(1_000.0), "ms", &early).detail("nothing left to do"));
+    rows.push(Row::new(name(deliveries), "ms", &again).detail("nothing left to do: as long as after few"));
 
     let burst = Command { plan, folder: plan.dir.join("burst") };
     write(&burst.folder, &BURST)?;
-    for messages in [1_000, 10_000, 100_000] {
-        let mut each = Vec::new();
-        for _ in 0..plan.rounds {
-            let nothing = burst.run(None, &["1".into()])?;
-            let ran = burst.run(None, &[messages.to_string()])?;
-            each.push((ran.cpu_ms - nothing.cpu_ms) * 1e3 / messages as f64);
+    for (kind, name) in [("", "sends"), ("results", "calls with results")] {
+        for messages in [1_000, 10_000, 100_000] {
+            let mut each = Vec::new();
+            for _ in 0..plan.rounds {
+                let nothing = burst.run(None, &["1".into(), kind.into()])?;
+                let ran = burst.run(None, &[messages.to_string(), kind.into()])?;
+                each.push((ran.cpu_ms - nothing.cpu_ms) * 1e3 / messages as f64);
+            }
+            rows.push(Row::new(format!("vats: a burst of {messages} {name}, each"), "µs CPU", &each).detail("without the start"));
         }
-        rows.push(Row::new(format!("vats: a burst of {messages} messages, each"), "µs CPU", &each).detail("without the start"));
     }
 
     let many = Command { plan, folder: plan.dir.join("many") };
@@ -131,10 +140,17 @@ pub fn rows(plan: &Plan) -> Result<Vec<Row>, Box<dyn Error>> {
     let bootstrap = "import { Far } from '@endo/far';\nexport const buildRootObject = () => Far('root', { bootstrap() {} });\n";
     files.push(("bootstrap.js", bootstrap));
     write(&many.folder, &files)?;
-    let mut start = Vec::new();
+    let (mut start, mut each) = (Vec::new(), Vec::new());
     for _ in 0..plan.rounds {
-        start.push(many.run(None, &[])?.elapsed_ms / 1e3);
+        let ran = many.run(None, &[])?;
+        start.push(ran.elapsed_ms / 1e3);
+        each.push(ran.peak_mb / MANY as f64);
     }
     rows.push(Row::new(format!("vats: {MANY} vats, from nothing to idle"), "s", &start).target(Target::AtMost(3.0)));
+    rows.push(
+        Row::new(format!("vats: memory of the process for each of {MANY}"), "MB", &each)
+            .target(Target::AtMost(1.0))
+            .quoted("xsnap 43 to 51"),
+    );
     Ok(rows)
 }

@@ -33,12 +33,8 @@ pub fn run(args: Args) -> Result<(), Failed> {
     let mut client = Client::connect(&address, &args.who)?;
     warn_about_user(&client, args.who.user.as_deref());
     let called = client.call_for(&args.method, &format!("[{}]", args.json.join(",")), args.receipt.is_some())?;
-    if let Some(file) = &args.receipt {
-        match &called.receipt {
-            Some(saved) => receipt::write(file, saved)?,
-            None if called.result.is_err() => {}
-            None => return Err(Failed::new("the backend gave no receipt")),
-        }
+    if let (Some(file), Some(saved)) = (&args.receipt, &called.receipt) {
+        receipt::write(file, saved)?;
     }
     match called.result {
         Ok(Some(json)) => println!("{json}"),

@@ -250,11 +250,19 @@ impl Client {
         if receipt {
             members += ",\"receipt\":true";
         }
+        let before: Option<TxId> = self.info.head.as_ref().and_then(|head| head.transaction.parse().ok());
         let called = self.request(method, args, &members)?;
+        // What was refused is in no transaction, and has none.
+        if receipt && called.receipt.is_none() && (called.result.is_ok() || called.transaction.is_some()) {
+            return Err(Failed::new("the backend gave no receipt"));
+        }
         if let Some(saved) = &called.receipt {
             let service = Certificate::from_pem(&self.info.service_cert)
                 .map_err(|_| Failed::unable("the backend names a service certificate that is none"))?;
             let txid = receipt::check_reply(saved, &service, method, args, self.signs_as().as_deref(), &called.result)?;
+            if before.is_some_and(|before| txid.seqno <= before.seqno) {
+                return Err(Failed::new("the receipt that came with the reply does not hold: it is of an earlier call"));
+            }
             if let Some(dir) = &self.receipts {
                 receipt::keep(dir, txid, saved)?;
             }

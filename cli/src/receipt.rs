@@ -2,11 +2,14 @@
 //!
 //! A saved receipt is CCF's receipt in JSON with four members more: the transaction, the service's certificate, the record of
 //! the call, and the same receipt in COSE. The Python package `ccf` takes the file as it is.
+//!
+//! A call of vats may settle later than in its own transaction, or together with others. Then the receipt is that of the transaction
+//! in which it did, whose record has the digest of the call's input beside its result; `call` is that input.
 
 use crate::Failed;
 use crate::client::CallError;
 use ledger::{Certificate, SavedReceipt, TxId};
-use machine::{Caller, Entry, Input};
+use machine::{Caller, Entry, Input, vats};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -67,12 +70,36 @@ pub fn read_certificate(path: &Path) -> Result<Certificate, Failed> {
     Certificate::from_pem(&pem).map_err(|error| unable(error.to_string()))
 }
 
+/// What a receipt proves.
+pub struct Proven {
+    /// The input of the call.
+    input: Input,
+    /// What came of it; what came of each, if there were several to the letter and the millisecond.
+    results: Vec<machine::Result>,
+    /// The result is a summary of what vats did: no call's.
+    is_summary: bool,
+}
+
+/// Reads what the record of a receipt says of its call. This does not check the receipt.
+pub fn proven(saved: &SavedReceipt) -> Result<Proven, String> {
+    let entry = Entry::decode(saved.record.as_bytes()).map_err(|error| error.to_string())?;
+    let Some(text) = &saved.call else {
+        return Ok(Proven { input: entry.input, results: vec![entry.result], is_summary: entry.is_summary });
+    };
+    let input = Input::decode(text.as_bytes()).map_err(|error| error.to_string())?;
+    let mut results = vats::answers(&entry, text);
+    if results.is_empty() {
+        return Err("its record says nothing of its call".into());
+    }
+    results.dedup();
+    Ok(Proven { input, results, is_summary: false })
+}
+
 fn verify(file: &Path, service_cert: Option<&Path>, json: bool) -> Result<(), Failed> {
     let pinned = service_cert.map(read_certificate).transpose()?;
     let saved = read(file)?;
     let checked = saved.verify(pinned.as_ref()).map_err(|error| error.to_string());
-    let entry = Entry::decode(saved.record.as_bytes()).map_err(|error| error.to_string());
-    let (txid, entry) = match checked.and_then(|txid| entry.map(|entry| (txid, entry))) {
+    let (txid, proven) = match checked.and_then(|txid| Ok((txid, proven(&saved)?))) {
         Ok(found) => found,
         Err(why) if json => {
             println!("{}", serde_json::json!({ "verified": false, "error": why }));
@@ -85,15 +112,28 @@ fn verify(file: &Path, service_cert: Option<&Path>, json: bool) -> Result<(), Fa
     if json {
         let record = saved.record.rsplit_once('\n').unwrap_or_default();
         let value = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap_or_default();
-        let found = serde_json::json!({
+        let input = saved.call.as_deref().unwrap_or(record.0);
+        let mut found = serde_json::json!({
             "verified": true, "transaction": txid.to_string(), "service": service, "pinned": service_cert.is_some(),
-            "input": value(record.0), "result": value(record.1),
+            "input": value(input),
         });
+        if saved.call.is_none() {
+            found["result"] = value(record.1);
+        } else {
+            let encoded = |result| value(&String::from_utf8_lossy(&machine::outcome::encode(result)));
+            found["result"] = proven.results.first().map(encoded).unwrap_or_default();
+            if proven.results.len() > 1 {
+                found["results"] = proven.results.iter().map(encoded).collect();
+            }
+        }
         println!("{found}");
         return Ok(());
     }
-    let call = match &entry.input {
-        Input::Call(call) => format!("{}({})", call.method, call.args.trim_start_matches('[').trim_end_matches(']')),
+    let call = match &proven.input {
+        Input::Call(call) => {
+            let args = call.args.strip_prefix('[').and_then(|args| args.strip_suffix(']')).unwrap_or(&call.args);
+            format!("{}({args})", call.method)
+        }
         Input::Init { .. } => "init()".into(),
         Input::Vats { work, .. } => work.name().into(),
         Input::Deploy { code, .. } => format!("deployment of {}", code.name),
@@ -101,17 +141,17 @@ fn verify(file: &Path, service_cert: Option<&Path>, json: bool) -> Result<(), Fa
     println!("Receipt verified.");
     println!("Transaction: {txid}");
     println!("Call:        {call}");
-    if let Input::Call(call) = &entry.input {
+    if let Input::Call(call) = &proven.input {
         println!("Caller:      {}", call.caller.id().unwrap_or("anonymous".into()));
     }
-    println!(
-        "Result:      {}",
-        match &entry.result {
+    for result in &proven.results {
+        let shown = match result {
             Ok(Some(json)) => json.clone(),
             Ok(None) => "undefined".into(),
             Err(failure) => format!("{}: {}", failure.name, failure.message),
-        }
-    );
+        };
+        println!("{} {shown}", if proven.is_summary { "Vats did:   " } else { "Result:     " });
+    }
     println!("Service:     {service}{}", if service_cert.is_some() { "" } else { " (as the receipt says: nothing was pinned)" });
     Ok(())
 }
@@ -128,17 +168,18 @@ pub fn check_reply(
     let wrong = |why: String| Failed::new(format!("the receipt that came with the reply does not hold: {why}"));
     let receipt = SavedReceipt::from_json(saved).map_err(|error| wrong(error.to_string()))?;
     let txid = receipt.verify(Some(service)).map_err(|error| wrong(error.to_string()))?;
-    let entry = Entry::decode(receipt.record.as_bytes()).map_err(|error| wrong(error.to_string()))?;
-    let Input::Call(call) = &entry.input else { return Err(wrong("it is of no call".into())) };
+    let proven = proven(&receipt).map_err(wrong)?;
+    let Input::Call(call) = &proven.input else { return Err(wrong("it is of no call".into())) };
     let caller = match &call.caller {
         Caller::Signed(_) => call.caller.id(),
         _ => None,
     };
-    let same = match (&entry.result, result) {
+    let is_it = |recorded: &machine::Result| match (recorded, result) {
         (Ok(ours), Ok(theirs)) => ours == theirs,
         (Err(ours), Err(theirs)) => ours.name == theirs.name && ours.message == theirs.message,
         _ => false,
     };
+    let same = !proven.is_summary && proven.results.iter().any(is_it);
     if call.method != method || call.args != args || caller.as_deref() != key || !same {
         return Err(wrong("it is of another call, or of another result".into()));
     }
@@ -164,7 +205,9 @@ pub fn write(file: &Path, saved: &str) -> Result<(), Failed> {
     write().map_err(|error| Failed::unable(format!("{}: {error}", file.display())))
 }
 
-/// Keeps a receipt in a folder, under the name of its transaction.
+/// Keeps a receipt in a folder, under the name of its transaction; with the digest of the call, if several may have settled there.
 pub fn keep(dir: &Path, txid: TxId, saved: &str) -> Result<(), Failed> {
-    write(&dir.join(format!("{txid}.json")), saved)
+    let call = SavedReceipt::from_json(saved).ok().and_then(|saved| saved.call);
+    let digest = call.map(|call| format!("-{}", &ledger::hex::encode(&ledger::sha256(call.as_bytes()))[..16]));
+    write(&dir.join(format!("{txid}{}.json", digest.unwrap_or_default())), saved)
 }

@@ -157,7 +157,7 @@ fn deployed(dir: &Path) -> Result<Option<(TxId, String)>, Failed> {
     let mut found = None;
     for located in Transactions::from(&storage, 1) {
         let transaction = located.map_err(Failed::new)?.transaction;
-        if let Ok(Some(Entry { input: Input::Deploy { code, .. }, result: Ok(_) })) = Entry::read(transaction.public()) {
+        if let Ok(Some(Entry { input: Input::Deploy { code, .. }, result: Ok(_), .. })) = Entry::read(transaction.public()) {
             found = Some((transaction.txid(), code.source));
         }
     }

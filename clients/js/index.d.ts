@@ -19,8 +19,10 @@ export interface Receipt {
   transaction_id: string
   /** The service's certificate, PEM. */
   service_cert?: string
-  /** The call's input, a line feed, and its result. */
+  /** The transaction's input, a line feed, and its result. */
   record: string
+  /** Of a call of vats: its input. The record is that of the transaction in which it has settled. */
+  call?: string
   /** The receipt as COSE, base64. This client does not read it. */
   cose?: string
 }
@@ -105,7 +107,11 @@ export function connect (address: string, options?: ConnectOptions): Promise<Bac
 
 /** Checks a receipt against the service's certificate, offline. Rejects with ReceiptError. */
 export function verifyReceipt (receipt: Receipt, serviceCert: string):
-  Promise<{ transaction: string, root: string, record: string }>
+  Promise<{
+    transaction: string, root: string, record: string,
+    /** Of a call of vats: its input, and what has come of it. More than one, if the same was called more than once at one time. */
+    call?: string, results?: Array<{ result?: any, error?: { name: string, message: string } }>
+  }>
 
 /** The bytes that a caller signs. `args` is JSON as it is sent. */
 export function callMessage (call: { backend: string, nonce: string, head: Head, method: string, args: string }): Uint8Array

@@ -44,7 +44,7 @@ fn ccf_validates_ledger_and_receipts() {
     assert_eq!(Receipt::from_json(&receipt.to_json()).unwrap().verify(certificate).unwrap(), Some(leaf.txid));
     let file = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     file("receipt.json", receipt.to_json().as_bytes());
-    file("saved.json", receipt.to_saved(record, certificate).unwrap().as_bytes());
+    file("saved.json", receipt.to_saved(record, None, certificate).unwrap().as_bytes());
     file("receipt.cose", &receipt.to_cose().unwrap());
     file("signature_receipt.json", service.sealer.signature_receipt().unwrap().to_json().as_bytes());
     file("service_cert.pem", certificate.pem().as_bytes());

@@ -28,7 +28,7 @@ fn saved() -> (Service<Disk>, Receipt, String) {
     service.sign(false).unwrap();
     service.commit().unwrap();
     let receipt = service.sealer.receipt(&leaf).unwrap();
-    let text = receipt.to_saved(RECORD, keys().service_certificate()).unwrap();
+    let text = receipt.to_saved(RECORD, None, keys().service_certificate()).unwrap();
     (service, receipt, text)
 }
 
@@ -61,7 +61,7 @@ fn it_shows_what_the_call_did() {
     for (name, member) in ccf.as_object().unwrap() {
         assert_eq!(&object[name], member, "{name}");
     }
-    assert_eq!(saved.receipt.to_saved(&saved.record, keys().service_certificate()).unwrap(), text);
+    assert_eq!(saved.receipt.to_saved(&saved.record, None, keys().service_certificate()).unwrap(), text);
 }
 
 #[test]
@@ -69,9 +69,9 @@ fn what_cannot_be_saved() {
     let (service, receipt, _) = saved();
     let certificate = keys().service_certificate();
     let signature = service.sealer.signature_receipt().unwrap();
-    assert!(matches!(signature.to_saved("", certificate), Err(ReceiptError::Incomplete)));
+    assert!(matches!(signature.to_saved("", None, certificate), Err(ReceiptError::Incomplete)));
     let half = Receipt::from_json(&receipt.to_json()).unwrap();
-    assert!(matches!(half.to_saved("", certificate), Err(ReceiptError::Incomplete)));
+    assert!(matches!(half.to_saved("", None, certificate), Err(ReceiptError::Incomplete)));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn each_lie_has_a_name() {
     let leaf = service.sealed[2].leaf;
     service.sealer.sign(0, false).unwrap();
     let cose = |receipt: &Receipt| {
-        let text = receipt.to_saved("", keys().service_certificate()).unwrap();
+        let text = receipt.to_saved("", None, keys().service_certificate()).unwrap();
         serde_json::from_str::<Value>(&text).unwrap()["cose"].as_str().unwrap().to_owned()
     };
     let transplanted = lie(&put("cose", &cose(&service.sealer.receipt(&leaf).unwrap())));
@@ -112,7 +112,7 @@ fn each_lie_has_a_name() {
 fn two_halves_of_different_receipts() {
     let (service, _, text) = saved();
     let leaf = service.sealed[2].leaf;
-    let other = service.sealer.receipt(&leaf).unwrap().to_saved("", keys().service_certificate()).unwrap();
+    let other = service.sealer.receipt(&leaf).unwrap().to_saved("", None, keys().service_certificate()).unwrap();
     let other: Value = serde_json::from_str(&other).unwrap();
     let mixed = with(&text, |object| drop(object.insert("cose".to_owned(), other["cose"].clone())));
     assert!(matches!(check(&mixed), Err(ReceiptError::Cose)));

@@ -54,6 +54,8 @@ pub struct Entry {
     pub input: Input,
     /// What the ledger says it came to.
     pub result: outcome::Result,
+    /// That is a summary of what vats did, and says of calls what [`crate::vats::answers`] finds there.
+    pub is_summary: bool,
 }
 
 impl Entry {
@@ -68,7 +70,11 @@ impl Entry {
         // The arguments may hold line feeds, a result as the engine writes it holds none.
         let split = record.iter().rposition(|&byte| byte == b'\n');
         let (input, result) = record.split_at(split.ok_or(MalformedRecord { what: "call", why: "it has no outcome".into() })?);
-        Ok(Entry { input: Input::decode(input)?, result: outcome::decode(&result[1..])? })
+        let input = Input::decode(input)?;
+        match outcome::summary(&result[1..]) {
+            Some(summary) => Ok(Entry { input, result: Ok(Some(summary.to_owned())), is_summary: true }),
+            None => Ok(Entry { input, result: outcome::decode(&result[1..])?, is_summary: false }),
+        }
     }
 }
 
@@ -257,15 +263,15 @@ impl Machine {
         let record = input.encode();
         if let App::Vats(vats) = &mut self.app {
             let (result, writes) = vats.execute(input)?;
-            let entry = Entry { input: input.clone(), result: result.clone() };
+            let entry = Entry { input: input.clone(), is_summary: result.is_ok(), result: result.clone() };
             let outcome = Outcome { result, writes: Default::default(), chance: None, oracles: Vec::new() };
-            let writes = seal(record, &outcome, writes);
+            let writes = seal(record, &outcome::encode_summary(&outcome.result), &outcome, writes);
             self.records_mut().apply(seqno, &writes, Some(&entry))?;
             return Ok((outcome, writes));
         }
         let outcome = self.script_mut().execute(seqno, &record, input, source)?;
-        let entry = Entry { input: input.clone(), result: outcome.result.clone() };
-        let writes = seal(record, &outcome, WriteSet::new());
+        let entry = Entry { input: input.clone(), result: outcome.result.clone(), is_summary: false };
+        let writes = seal(record, &outcome::encode(&outcome.result), &outcome, WriteSet::new());
         self.records_mut().apply(seqno, &writes, Some(&entry))?;
         Ok((outcome, writes))
     }
@@ -451,9 +457,9 @@ impl Machine {
 }
 
 /// The write set of an executed input, on top of what its app writes itself.
-fn seal(mut record: Vec<u8>, outcome: &Outcome, mut set: WriteSet) -> WriteSet {
+fn seal(mut record: Vec<u8>, result: &[u8], outcome: &Outcome, mut set: WriteSet) -> WriteSet {
     record.push(b'\n');
-    record.extend_from_slice(&outcome::encode(&outcome.result));
+    record.extend_from_slice(result);
     set.put(maps::GLASSBOX, maps::CALL_KEY, record);
     if let Some(chance) = &outcome.chance {
         set.put(maps::GLASSBOX, maps::CHANCE_KEY, chance);

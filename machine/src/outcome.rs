@@ -3,10 +3,11 @@
 //! In the ledger the result stands beside the input, the writes are those of the transaction:
 //!
 //! ```text
-//! {"result":<JSON>}      {}      {"error":{"name":"Error","message":"…","stack":"…"}}
+//! {"result":<JSON>}      {}      {"error":{"name":"Error","message":"…","stack":"…"}}      {"vats":{"cranks":5,…}}
 //! ```
 //!
-//! Without `result` the method returned `undefined`, a function or a symbol.
+//! Without `result` the method returned `undefined`, a function or a symbol. `vats` is the summary of what vats did, see
+//! [`crate::vats`]. No script can return what stands there so: else the record of its call could pass for one of theirs.
 
 use crate::input::{MalformedRecord, strict};
 use sandbox::Failure;
@@ -57,6 +58,27 @@ pub fn encode(result: &Result) -> Vec<u8> {
             serde_json::to_vec(&Record { result: None, error: Some(error) }).expect("strings can be written")
         }
     }
+}
+
+/// The bytes of what vats came to, for the ledger.
+pub fn encode_summary(result: &Result) -> Vec<u8> {
+    match result {
+        Ok(Some(json)) => [SUMMARY, json.as_bytes(), b"}"].concat(),
+        other => encode(other),
+    }
+}
+
+const SUMMARY: &[u8] = b"{\"vats\":";
+
+/// The JSON of a summary, if that is what these bytes are.
+pub(crate) fn summary(bytes: &[u8]) -> Option<&str> {
+    let json = bytes.strip_prefix(SUMMARY)?.strip_suffix(b"}")?;
+    std::str::from_utf8(json).ok().filter(|json| crate::vats::is_summary(json))
+}
+
+/// Tells `null` from nothing, which serde does not.
+pub(crate) fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(field: D) -> std::result::Result<Option<&'a RawValue>, D::Error> {
+    <&'a RawValue>::deserialize(field).map(Some)
 }
 
 /// Reads what [`encode`] wrote, and nothing else.

@@ -146,7 +146,7 @@ impl Machine {
         let txid = transaction.txid();
         let recorded = transaction.public();
         let entry = Entry::read(recorded).map_err(|error| TraceError::Malformed { txid, error })?;
-        let Entry { input, result } = entry.ok_or(TraceError::Nothing(txid))?;
+        let Entry { input, result, .. } = entry.ok_or(TraceError::Nothing(txid))?;
         let source =
             self.recorded(recorded).map_err(|difference| TraceError::Outside { txid, difference: Box::new(difference) })?;
         let traced = self.script_mut().trace(txid.seqno, &input, source, clock)?;

@@ -5,7 +5,7 @@
 use ledger::TxId;
 use machine::outside::{decode_oracles, encode_oracles};
 use machine::script::archive::Entry;
-use machine::{Call, Caller, Checkpoint, Code, Input, Service, Settings, Signed, outcome};
+use machine::{Call, Caller, Checkpoint, Code, Input, Service, Settings, Signed, outcome, vats};
 use proptest::prelude::*;
 use sandbox::Failure;
 use std::borrow::Cow;
@@ -150,5 +150,48 @@ proptest! {
     fn nothing_panics(bytes in any::<Vec<u8>>()) {
         let _ = (Input::decode(&bytes).is_ok(), outcome::decode(&bytes).is_ok(), Service::decode(&bytes).is_ok());
         let _ = (Checkpoint::decode(&bytes).is_ok(), decode_oracles(&bytes), Signed::parse_nonce(&String::from_utf8_lossy(&bytes)));
+    }
+}
+
+/// What vats did stands in a form of its own, which no script's result has.
+#[test]
+fn summaries() {
+    let call = "{\"call\":\"add\",\"args\":[],\"time\":1}";
+    let digest = ledger::hex::encode(&ledger::sha256(call.as_bytes()));
+    let summary = |settled: &str| {
+        format!(
+            "{{\"cranks\":1,\"idle\":true,\"activity\":\"\"{}}}",
+            settled.replace("DIGEST", &format!("\"input\":\"{digest}\""))
+        )
+    };
+    let read = |result: &str| machine::Entry::decode(format!("{{\"init\":true,\"time\":1}}\n{result}").as_bytes());
+    let answers = |settled: &str| {
+        let summary = summary(settled);
+        let entry = read(&format!("{{\"vats\":{summary}}}")).unwrap();
+        assert!(entry.is_summary);
+        assert_eq!(outcome::encode_summary(&entry.result), format!("{{\"vats\":{summary}}}").into_bytes());
+        for script in [format!("{{\"result\":{summary}}}"), format!("{{\"result\":{{\"vats\":{summary}}}}}")] {
+            assert_eq!(vats::answers(&read(&script).unwrap(), call), []);
+        }
+        vats::answers(&entry, call)
+    };
+    let failed = Failure { name: "TypeError".into(), message: "no".into(), stack: String::new() };
+    assert_eq!(answers(""), []);
+    assert_eq!(answers(",\"settled\":[{\"result\":1},{\"call\":2,\"input\":\"other\",\"result\":1}]"), []);
+    assert_eq!(answers(",\"settled\":[{\"call\":3,DIGEST,\"result\":[1]}]"), [Ok(Some("[1]".into()))]);
+    assert_eq!(answers(",\"settled\":[{\"call\":3,DIGEST}]"), [Ok(None)]);
+    assert_eq!(
+        answers(",\"settled\":[{\"call\":3,DIGEST,\"result\":null},{\"call\":4,DIGEST,\"error\":[\"TypeError\",\"no\"]}]"),
+        [Ok(Some("null".into())), Err(failed)]
+    );
+    for other in [
+        "{\"vats\":{}}".to_owned(),
+        format!("{{\"vats\": {}}}", summary("")),
+        format!("{{\"vats\":{}}}", summary(",\"settled\":[]")),
+        format!("{{\"vats\":{}}}", summary(",\"more\":1")),
+        format!("{{\"vats\":{}}}", summary(",\"settled\":[{\"input\":\"\",\"call\":3}]")),
+        format!("{{\"vats\":{},\"result\":1}}", summary("")),
+    ] {
+        assert!(read(&other).is_err(), "{other}");
     }
 }

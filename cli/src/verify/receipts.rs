@@ -6,6 +6,7 @@
 
 use super::report::{Mismatch, Stopped};
 use crate::Failed;
+use crate::receipt::proven;
 use ledger::receipt::saved::SAVED_RECEIPT_MAX_BYTES;
 use ledger::{Certificate, SavedReceipt, Transaction, TxId};
 use machine::{Checkpoint, Entry, Input, maps};
@@ -115,10 +116,11 @@ impl Receipts {
             let why = match (receipt.verify(certificate), compared.get(&index)) {
                 // What it says of itself is false: then it says nothing about the ledger.
                 (Err(error), _) => Some(error.to_string()),
+                (Ok(_), _) if receipt.call.is_some() && proven(receipt).is_err() => proven(receipt).err(),
                 (Ok(_), Some(verdict)) => verdict.wrong.clone(),
                 (Ok(_), None) if is_whole => {
                     let end = last.map_or("is empty".into(), |last| format!("ends with transaction {last}"));
-                    Some(format!("the service has signed {} as transaction {txid}, the ledger {end}", call_of(&receipt.record)))
+                    Some(format!("the service has signed {}, the ledger {end}", what_of(receipt)))
                 }
                 (Ok(_), None) => None,
             };
@@ -154,7 +156,7 @@ fn parse(text: &str) -> Result<SavedReceipt, String> {
 /// What is wrong, for a person.
 fn has_instead(receipt: &SavedReceipt, transaction: &Transaction) -> String {
     let (txid, found) = (receipt.transaction_id, transaction.txid());
-    let signed = format!("the service has signed {} as transaction {txid}", call_of(&receipt.record));
+    let signed = format!("the service has signed {}", what_of(receipt));
     let writes = transaction.public();
     let record = writes.get(maps::GLASSBOX, maps::CALL_KEY).map(String::from_utf8_lossy);
     let place = if txid == found { "there".to_owned() } else { format!("as {found}") };
@@ -176,17 +178,30 @@ fn has_instead(receipt: &SavedReceipt, transaction: &Transaction) -> String {
     }
 }
 
+/// `increment(1) as transaction 2.18`
+fn what_of(receipt: &SavedReceipt) -> String {
+    let txid = receipt.transaction_id;
+    match receipt.call.as_ref().map(|call| Input::decode(call.as_bytes())) {
+        Some(call) => format!("that {} has settled in transaction {txid}", name_of(call.ok())),
+        None => format!("{} as transaction {txid}", call_of(&receipt.record)),
+    }
+}
+
 /// `increment(1)`
 pub fn call_of(record: &str) -> String {
-    match Entry::decode(record.as_bytes()).map(|entry| entry.input) {
-        Ok(Input::Call(call)) => {
+    name_of(Entry::decode(record.as_bytes()).ok().map(|entry| entry.input))
+}
+
+fn name_of(input: Option<Input>) -> String {
+    match input {
+        Some(Input::Call(call)) => {
             let args = call.args.strip_prefix('[').and_then(|args| args.strip_suffix(']')).unwrap_or(&call.args);
             format!("{}({})", call.method, short(args))
         }
-        Ok(Input::Init { .. }) => "init()".into(),
-        Ok(Input::Vats { work, .. }) => work.name().into(),
-        Ok(Input::Deploy { code, .. }) => format!("the deployment of {}", code.name),
-        Err(_) => "a record that is no call".into(),
+        Some(Input::Init { .. }) => "init()".into(),
+        Some(Input::Vats { work, .. }) => work.name().into(),
+        Some(Input::Deploy { code, .. }) => format!("the deployment of {}", code.name),
+        None => "a record that is no call".into(),
     }
 }
 

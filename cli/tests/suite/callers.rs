@@ -480,30 +480,31 @@ fn a_signed_call_in_the_log() {
 }
 
 /// Somebody with keys.
-struct Home(tempfile::TempDir);
+/// A folder with keys of its own, in which commands run.
+pub struct Home(pub tempfile::TempDir);
 
 impl Home {
-    fn new() -> Home {
+    pub fn new() -> Home {
         Home(tempfile::tempdir().expect("a folder"))
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub fn command(&self, args: &[&str]) -> Command {
         let mut command = glassbox();
         command.args(args).env("GLASSBOX_CONFIG", self.0.path()).env_remove("GLASSBOX_PASSPHRASE").current_dir(self.0.path());
         command
     }
 
-    fn run(&self, args: &[&str]) -> Output {
+    pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the command starts")
     }
 
-    fn ask(&self, args: &[&str]) -> String {
+    pub fn ask(&self, args: &[&str]) -> String {
         let output = self.run(args);
         assert!(output.status.success(), "{args:?}: {}", stderr(&output));
         stdout(&output).trim_end().to_owned()
     }
 
-    fn file(&self, name: &str) -> PathBuf {
+    pub fn file(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 }
@@ -560,7 +561,8 @@ fn cert(place: &Place) -> PathBuf {
     place.dir().join("keys").join("service_cert.pem")
 }
 
-fn edit(file: &Path, change: impl FnOnce(&mut Value)) -> String {
+/// A receipt with something changed.
+pub fn edit(file: &Path, change: impl FnOnce(&mut Value)) -> String {
     let mut receipt: Value = serde_json::from_str(&fs::read_to_string(file).expect("readable")).expect("JSON");
     change(&mut receipt);
     receipt.to_string()

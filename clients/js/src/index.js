@@ -3,7 +3,7 @@
 
 import { base64, hex } from './bytes.js'
 import { Key, callMessage } from './key.js'
-import { ReceiptError, matchRecord, verifyReceipt } from './receipt.js'
+import { ReceiptError, matchAnswer, verifyReceipt } from './receipt.js'
 import { openSocket } from './socket.js'
 
 export { Key, ReceiptError, callMessage, verifyReceipt }
@@ -210,7 +210,7 @@ class Backend extends EventTarget {
       if (!receipt) throw new ReceiptError('the answer has no receipt')
       const proof = await verifyReceipt(receipt, this.#identity.serviceCert)
       if (proof.transaction !== transaction) throw new ReceiptError('the receipt is of another transaction')
-      matchRecord(proof.record, request.input, reply)
+      matchAnswer(proof, request.input, reply)
       this.#receipts.push(receipt)
       if (this.#receipts.length > REMEMBERED_MAX) this.#receipts.shift()
     }

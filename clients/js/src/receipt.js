@@ -1,8 +1,11 @@
 // Receipts: a call record, the path from its transaction to a root, and the root's signature by the service.
 //
-//   record ─▶ claims digest ┐
-//   commit evidence         ├─▶ leaf ──path──▶ root ◀── node's signature      service's signature ──▶ node's certificate
-//   write set digest        ┘
+//   call ┄▶ record ─▶ claims digest ┐
+//           commit evidence         ├─▶ leaf ──path──▶ root ◀── node's signature      service's signature ──▶ node's certificate
+//           write set digest        ┘
+//
+// A call of vats may settle in a later transaction than its own, or among others: the record, which has the form
+// `input LF {"vats":{…,"settled":[{"call":3,"input":"64 hex","result":1},…]}}`, then has the digest of the call's input.
 //
 // The signature takes the root, a SHA-256, as the hash of its message. WebCrypto only verifies messages that it hashes itself;
 // but the root is the hash of the last step of the path, so these 64 bytes (for an empty path: the leaf's parts) are the message.
@@ -25,7 +28,8 @@ const check = (holds, why) => { if (!holds) throw new ReceiptError(why) }
 
 /**
  * Checks a receipt, saved or fresh, against a service's certificate, without asking anybody. What it proves: this transaction
- * with this record (the input, a line feed, the result) is in the ledger whose root this is.
+ * with this record (the input, a line feed, the result) is in the ledger whose root this is; of a receipt with `call`, that the record
+ * says what has come of that call.
  */
 export async function verifyReceipt (receipt, serviceCert) {
   try {
@@ -36,7 +40,7 @@ export async function verifyReceipt (receipt, serviceCert) {
 }
 
 async function verify (receipt, serviceCert) {
-  const { leaf_components: leaf, proof, record } = receipt
+  const { leaf_components: leaf, proof, record, call } = receipt
   check(serviceCert, 'the certificate of the service is not known')
   check((receipt.service_cert ?? serviceCert).trim() === serviceCert.trim(), 'the receipt is of another service')
   const service = await certificate(serviceCert)
@@ -55,21 +59,39 @@ async function verify (receipt, serviceCert) {
     root = await sha256(message)
   }
   check(await verifies(node.key, 'SHA-256', unbase64(receipt.signature), message), 'the signature is not one over the root')
-  return { transaction, root: hex(root), record }
+  const results = call === undefined ? undefined : await answers(record, call)
+  check(results === undefined || results.length > 0, 'the record of the receipt does not speak of its call')
+  return { transaction, root: hex(root), record, ...(results && { call, results }) }
 }
 
-/** Checks that a record says what was called, and what the server answered. `input` is its text up to the time. */
-export function matchRecord (record, input, reply) {
-  const rest = record.startsWith(input) ? /^(\d{1,16})\}\n(.*)$/s.exec(record.slice(input.length)) : null
-  check(rest, 'the receipt is of another call')
-  const recorded = JSON.parse(rest[2])
-  if (reply.error) {
+/** What a record says has come of a call of vats: of each, if the same was called twice, to the letter and the millisecond. */
+async function answers (record, call) {
+  const digest = hex(await sha256(utf8(call)))
+  const { vats } = outcome(record)
+  return (vats?.settled ?? []).filter(({ input }) => input === digest).map(({ result, error }) => (
+    { ...(result !== undefined && { result }), ...(error && { error: { name: error[0], message: error[1] } }) }
+  ))
+}
+
+/** What a record says its transaction came to. The arguments in it may hold line feeds, the result holds none. */
+function outcome (record) {
+  const recorded = JSON.parse(record.slice(record.lastIndexOf('\n') + 1))
+  check(Object.keys(recorded ?? {}).length <= 1, 'the record of the receipt is malformed')
+  return recorded ?? {}
+}
+
+/** Checks that a proof is one of what was called, and of what the server answered. `input` is the record's text up to the time. */
+export function matchAnswer ({ record, call, results }, input, reply) {
+  const text = call ?? record.slice(0, Math.max(record.lastIndexOf('\n'), 0))
+  check(text.startsWith(input) && /^\d{1,16}\}$/.test(text.slice(input.length)), 'the receipt is of another call')
+  const same = recorded => {
+    // A summary of what vats did is no answer to anybody.
+    if ('vats' in recorded) return false
+    if (!reply.error) return !recorded.error && JSON.stringify(recorded.result) === JSON.stringify(reply.result)
     const { name, message } = recorded.error ?? {}
-    check(name === reply.error.message && message === reply.error.data, 'the ledger has another result than the answer')
-  } else {
-    const same = JSON.stringify(recorded.result) === JSON.stringify(reply.result)
-    check(!recorded.error && same, 'the ledger has another result than the answer')
+    return name === reply.error.message && message === reply.error.data
   }
+  check((results ?? [outcome(record)]).some(same), 'the ledger has another result than the answer')
 }
 
 function digest (text) {

@@ -6,7 +6,7 @@ import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { Key, callMessage, parseAddress, verifyReceipt } from '../src/index.js'
 import { base64 } from '../src/bytes.js'
-import { matchRecord } from '../src/receipt.js'
+import { matchAnswer } from '../src/receipt.js'
 
 const vectors = JSON.parse(readFileSync(new URL('vectors.json', import.meta.url)))
 const { id, head, key, service_cert: serviceCert, calls } = vectors
@@ -93,12 +93,31 @@ test('a record is that of the call and its answer', () => {
     const caller = `"caller":"${key.public}","nonce":"${nonce}","head":"${head.transaction}","signature":"${signature}",`
     const input = `{"call":${JSON.stringify(method)},"args":${args},${caller}"time":`
     for (const [j, reply] of replies.entries()) {
-      if (i === j) matchRecord(record, input, reply)
-      else assert.throws(() => matchRecord(record, input, reply), { name: 'ReceiptError', message: /another result/ })
+      if (i === j) matchAnswer({ record }, input, reply)
+      else assert.throws(() => matchAnswer({ record }, input, reply), { name: 'ReceiptError', message: /another result/ })
     }
     const others = [input.replace('"call":"', '"call":"x'), input.replace(nonce, '9f86d081884c7d65.9'), '{"init":true,"time":']
     for (const other of others) {
-      assert.throws(() => matchRecord(record, other, replies[i]), { name: 'ReceiptError', message: /another call/ })
+      assert.throws(() => matchAnswer({ record }, other, replies[i]), { name: 'ReceiptError', message: /another call/ })
     }
+  }
+})
+
+test('a record of vats answers nobody by itself', async () => {
+  const call = '{"call":"add","args":[1],"time":7}'
+  const input = '{"call":"add","args":[1],"time":'
+  const summary = { cranks: 1, idle: true, activity: '0'.repeat(64) }
+  const record = `${call}\n${JSON.stringify({ vats: summary })}`
+  for (const reply of [{}, { result: 1 }, { result: summary }, { error: { message: 'Error', data: '' } }]) {
+    assert.throws(() => matchAnswer({ record }, input, reply), { name: 'ReceiptError', message: /another result/ })
+  }
+  const results = [{ result: 1 }, { error: { name: 'Error', message: '' } }]
+  matchAnswer({ record, call, results }, input, { result: 1 })
+  matchAnswer({ record, call, results }, input, { error: { message: 'Error', data: '' } })
+  for (const reply of [{}, { result: 2 }, { result: null }, { error: { message: 'Error', data: 'x' } }]) {
+    assert.throws(() => matchAnswer({ record, call, results }, input, reply), { name: 'ReceiptError', message: /another result/ })
+  }
+  for (const other of [call.replace('add', 'sub'), `${call} `, call.replace('7}', '7,"x":1}')]) {
+    assert.throws(() => matchAnswer({ record, call: other, results }, input, { result: 1 }), { message: /another call/ })
   }
 })

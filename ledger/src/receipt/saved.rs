@@ -5,7 +5,8 @@
 //!  "transaction_id":"2.18",
 //!  "service_cert":"PEM",                                                 may be left out
 //!  "record":"the input, a line feed, the result",                        SHA-256 of it is the claims digest
-//!  "cose":"base64 of the COSE receipt"}
+//!  "cose":"base64 of the COSE receipt",
+//!  "call":"the input of a call of vats"}                                 the record says what has come of it
 //!
 //! record ──sha256──▶ claims digest ─┐
 //! transaction_id ══ commit evidence ├─▶ leaf ──path──▶ root ◀── the node's signature (JSON), the service's (COSE)
@@ -15,7 +16,8 @@
 //! Tools that know CCF's receipts read the object as it is. Members that are not named here are ignored, because others
 //! may keep their own notes in the file; they prove nothing.
 //!
-//! Invariant: [`SavedReceipt::verify`] succeeds only when all of the above holds. Who does not know the service's
+//! Invariant: [`SavedReceipt::verify`] succeeds only when all of the above holds, but what is said of `call`: whether the record
+//! speaks of it is for who knows records to say. Who does not know the service's
 //! certificate from elsewhere learns only that the file is consistent with itself.
 
 use base64::Engine;
@@ -45,6 +47,8 @@ pub struct SavedReceipt {
     pub record: String,
     /// The same receipt, as COSE.
     pub cose: cose::Receipt,
+    /// The input of the call that it is about, if that was made in an earlier transaction, or settled among others.
+    pub call: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -59,12 +63,14 @@ struct SavedJson {
     service_cert: Option<String>,
     record: String,
     cose: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    call: Option<String>,
 }
 
 impl Receipt {
     /// The receipt with the record that it claims, as JSON for a file. Only the receipt of a transaction can be saved, and
-    /// only when it did not come from JSON.
-    pub fn to_saved(&self, record: &str, service: &Certificate) -> Result<String, ReceiptError> {
+    /// only when it did not come from JSON. `call` is the input of a call that the record speaks of.
+    pub fn to_saved(&self, record: &str, call: Option<&str>, service: &Certificate) -> Result<String, ReceiptError> {
         let cose = self.to_cose().ok_or(ReceiptError::Incomplete)?;
         let Json { cert, leaf_components, node_id, proof, signature, leaf: _ } = self.json();
         let (Some(leaf_components), Subject::Transaction { commit_evidence, .. }) = (leaf_components, &self.subject) else {
@@ -80,6 +86,7 @@ impl Receipt {
             service_cert: Some(service.pem().to_owned()),
             record: record.to_owned(),
             cose: BASE64.encode(cose),
+            call: call.map(str::to_owned),
         };
         Ok(serde_json::to_string(&saved).expect("strings and lists have a JSON"))
     }
@@ -103,6 +110,7 @@ impl SavedReceipt {
             service_certificate: saved.service_cert.as_deref().map(Certificate::from_pem).transpose()?,
             record: saved.record,
             cose,
+            call: saved.call,
         })
     }
 

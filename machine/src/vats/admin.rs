@@ -3,7 +3,7 @@
 
 use super::devices::{Admin, AdminAnswer, ReapInterval, VatOptions};
 use super::install::Modules;
-use super::kernel::{CapData, Dialect, Illegal, Item, KRef, Kernel, Message, Meter, Party, Upgrade};
+use super::kernel::{CapData, Dialect, Illegal, Item, KRef, Kernel, Member, Message, Meter, Party, Upgrade};
 use super::{Core, devices};
 use serde_json::{Value, json};
 
@@ -22,7 +22,7 @@ pub(super) struct Desk<'a> {
     pub modules: &'a Modules,
     pub device: Party,
     /// Vats that end with this crank, if it counts.
-    pub ended: &'a mut Vec<u64>,
+    pub ended: &'a mut Vec<(u64, Member)>,
     /// The vat that asks.
     pub asks: Option<u64>,
 }
@@ -55,8 +55,10 @@ impl Desk<'_> {
                 }
                 let reason = self.given(&reason)?;
                 let dialect = self.kernel.tables().member(Party::Vat(vat)).map_or(Dialect::Today, |member| member.dialect);
+                if let Some(member) = self.kernel.tables().member(Party::Vat(vat)) {
+                    self.ended.push((vat, member.clone()));
+                }
                 self.kernel.terminate(vat, &CapData::error(dialect, "Error", "vat terminated"));
-                self.ended.push(vat);
                 tell_end(self.kernel, vat, true, reason);
                 Ok(AdminAnswer::Done)
             }
@@ -203,25 +205,18 @@ impl Core {
         tell(&mut self.kernel, "vatUpgradeCallback", &args, Vec::new());
     }
 
-    /// Takes what a delivery has used from its vat's meter. `false`: there was not enough in it.
+    /// Takes what a delivery has used from its vat's meter. `false`: there was not enough in it, and nothing is left.
     pub(super) fn pay(&mut self, vat: u64, instructions: u64) -> bool {
         let Some(id) = self.kernel.tables().member(Party::Vat(vat)).and_then(|member| member.meter) else { return true };
         let Some(meter) = self.kernel.tables().meter(id).copied().filter(|meter| !meter.unlimited) else { return true };
-        let Some(remaining) = meter.remaining.checked_sub(instructions.div_ceil(INSTRUCTIONS_PER_UNIT)) else { return false };
+        let units = instructions.div_ceil(INSTRUCTIONS_PER_UNIT);
+        let remaining = meter.remaining.saturating_sub(units);
         let crossed = meter.armed && remaining < meter.threshold;
         self.kernel.tables_mut().put_meter(id, Meter { remaining, armed: meter.armed && !crossed, ..meter });
         if crossed {
             tell(&mut self.kernel, "meterCrossedThreshold", &json!([format!("m{id}"), format!("+{remaining}")]), Vec::new());
         }
-        true
-    }
-
-    /// Nothing is left in a vat's meter.
-    pub(super) fn drain(&mut self, vat: u64) {
-        let Some(id) = self.kernel.tables().member(Party::Vat(vat)).and_then(|member| member.meter) else { return };
-        if let Some(meter) = self.kernel.tables().meter(id).copied() {
-            self.kernel.tables_mut().put_meter(id, Meter { remaining: 0, ..meter });
-        }
+        meter.remaining >= units
     }
 
     /// Whether the vat that has just sent something is `vatAdmin`'s concern.

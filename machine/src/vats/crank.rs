@@ -3,12 +3,15 @@
 use super::admin::tell_end;
 use super::host::Ran;
 use super::install::smallcaps_body;
-use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Next, Party, Upgrade, VatData, Watch};
-use super::{Core, Event, RUN_INSTRUCTIONS, Reply, VatRealm, Vats};
+use super::kernel::{CapData, Delivery, Dialect, GcKind, Item, Member, Next, Party, Reaped, Upgrade, VatData, Watch};
+use super::{CRANK_BYTES, Core, Event, RUN_INSTRUCTIONS, Reply, VatRealm, Vats};
 use crate::{Fault, outcome};
 use sandbox::{Failure, Outcome};
 use serde_json::json;
 use std::fmt::Write as _;
+
+/// What `bringOutYourDead` answers when there is more.
+const MORE: &str = "more";
 
 const METER_UNDERFLOW: &str = "meter underflow, vat terminated";
 
@@ -34,7 +37,7 @@ impl Vats {
     /// Runs cranks until nothing waits, at most so many, and no more when they have taken long. How many it were.
     pub(super) fn run(&mut self, most: u64) -> Result<u64, Fault> {
         let mut ran = 0;
-        while ran < most && self.core().spent < RUN_INSTRUCTIONS {
+        while ran < most && self.core().has_room() {
             if let Cranked::Idle = self.crank()? {
                 break;
             }
@@ -78,21 +81,25 @@ impl Vats {
         let end = self.deliver(vat, &mut realm, delivery)?;
         let core = self.core_mut();
         let Some(end) = end else {
-            core.kernel.delivered(vat, *delivery == Delivery::BringOutYourDead);
+            let reaped = (*delivery == Delivery::BringOutYourDead).then(|| match core.more {
+                true => Reaped::Some,
+                false => Reaped::All(realm.instructions()),
+            });
+            core.kernel.delivered(vat, reaped);
             if let Delivery::Start(_) = *delivery
                 && core.is_dynamic(vat)
             {
                 core.tell_start(vat);
             }
-            core.end_crank();
+            self.finish()?;
             self.realms.keep(vat, realm)?;
-            self.drop_ended();
             return Ok(Cranked::Done);
         };
         let (failure, rejects, why) = match end {
             End::Undone(failure) => {
-                // The message waits again, and finds the vat gone.
+                // The message waits again, and finds the vat gone. What was computed was computed.
                 core.abandon_crank();
+                core.pay(vat, realm.instructions());
                 let why = CapData::error(Dialect::Today, &failure.name, &failure.message);
                 (failure, true, why)
             }
@@ -102,17 +109,19 @@ impl Vats {
             }
         };
         core.terminate(vat, &failure, rejects, why)?;
-        core.end_crank();
+        self.finish()?;
         self.realms.drop_vat(vat);
-        self.drop_ended();
         Ok(Cranked::Terminated(failure))
     }
 
-    /// Vats that another has ended in this crank.
-    fn drop_ended(&mut self) {
-        for vat in std::mem::take(&mut self.core_mut().ended) {
+    /// Ends a crank that counts, and with it the vats that another has ended.
+    fn finish(&mut self) -> Result<(), Fault> {
+        for (vat, member) in std::mem::take(&mut self.core_mut().ended) {
+            self.core_mut().clear_away(vat, &member, "another has ended it")?;
             self.realms.drop_vat(vat);
         }
+        self.core_mut().end_crank();
+        Ok(())
     }
 
     /// A vat begins anew: it lets go of what it does not keep, in a copy of its realm; then a fresh one takes over what it has kept in
@@ -135,6 +144,7 @@ impl Vats {
         let stop = Delivery::Stop(VatData { body: disconnection.body.clone(), slots: Vec::new() });
         self.core_mut().note(vat, &stop);
         let mut end = self.deliver(vat, &mut copy, &stop)?;
+        let mut spent = copy.instructions();
         let mut realm = self.realms.fresh(vat)?;
         if end.is_none() {
             let core = self.core_mut();
@@ -145,13 +155,14 @@ impl Vats {
             let start = Delivery::Start(core.kernel.export_data(party, parameters));
             core.note(vat, &start);
             end = self.deliver(vat, &mut realm, &start)?;
+            spent = spent.saturating_add(realm.instructions());
         }
         match end {
             None => {
                 let core = self.core_mut();
-                core.kernel.delivered(vat, true);
+                core.kernel.delivered(vat, Some(Reaped::All(0)));
                 core.tell_upgrade(*id, Ok(incarnation));
-                core.end_crank();
+                self.finish()?;
                 self.realms.keep(vat, realm)
             }
             Some(end) => {
@@ -164,6 +175,7 @@ impl Vats {
                 // The wish itself is gone.
                 core.kernel.tables_mut().pop();
                 core.kernel.let_go(parameters);
+                core.pay(vat, spent);
                 core.tell_upgrade(*id, Err(&text));
                 core.end_crank();
                 Ok(())
@@ -177,18 +189,26 @@ impl Vats {
         self.core = Some(ran.core);
         let core = self.core.as_mut().expect("just put");
         core.spent = core.spent.saturating_add(realm.instructions());
+        core.more = false;
         Ok(match (ran.illegal, outcome, ran.exit) {
             (Some(illegal), ..) => Some(End::Undone(failure("IllegalSyscallError", &illegal.0))),
-            (None, Outcome::Failure(error) | Outcome::Refused(error), _) => Some(End::Undone(error)),
+            (None, Outcome::Failure(error) | Outcome::Refused(error), _) => {
+                let stack = core.modules.as_written(&error.stack).into_owned();
+                Some(End::Undone(Failure { stack, ..error }))
+            }
             (None, _, Some((true, data))) => {
                 let (name, message) = data.failure();
                 Some(End::Undone(failure(&name, &message)))
             }
-            (None, ..) if !core.pay(vat, realm.instructions()) => Some(End::Undone(failure("Error", METER_UNDERFLOW))),
+            (None, ..) if !delivery.is_of_garbage() && !core.pay(vat, realm.instructions()) => {
+                Some(End::Undone(failure("Error", METER_UNDERFLOW)))
+            }
             (None, _, Some((false, data))) => Some(End::Left(data)),
             (None, outcome, None) => {
-                if let (Delivery::Start(_), Outcome::Value(reply)) = (delivery, outcome) {
-                    core.started(vat, &reply);
+                match (delivery, outcome) {
+                    (Delivery::Start(_), Outcome::Value(reply)) => core.started(vat, &reply),
+                    (Delivery::BringOutYourDead, Outcome::Value(reply)) => core.more = reply == MORE,
+                    _ => {}
                 }
                 None
             }
@@ -280,7 +300,13 @@ fn disconnection(dialect: Dialect, message: &str, incarnation: u64) -> CapData {
 }
 
 impl Core {
+    /// Whether the transaction is not too long yet.
+    fn has_room(&self) -> bool {
+        self.spent < RUN_INSTRUCTIONS && self.bytes.1 + self.cranks.len() < CRANK_BYTES
+    }
+
     pub(super) fn begin_crank(&mut self) {
+        self.bytes = (0, self.bytes.1 + self.bytes.0);
         self.noted = self.events.as_ref().map_or(0, Vec::len);
         self.kernel.begin();
         self.devices.begin();
@@ -327,33 +353,34 @@ impl Core {
         member.raw = started.dispatch == "raw";
     }
 
-    /// A vat ends: what it had to decide is rejected, its store is emptied.
+    /// A vat ends: what it had to decide is rejected.
     fn terminate(&mut self, vat: u64, failure: &Failure, rejects: bool, why: CapData) -> Result<(), Fault> {
-        if let Some(events) = &mut self.events {
-            let crank = self.kernel.tables().counters().cranks;
-            let why = format!("{}: {}", failure.name, failure.message);
-            events.push(Event::Terminated { crank, vat: format!("v{vat}"), why });
-        }
-        let member = self.kernel.tables().member(Party::Vat(vat));
-        let (dialect, name, dynamic, critical) = member.map_or((Dialect::Today, String::new(), false, false), |member| {
-            (member.dialect, member.name.clone(), member.dynamic, member.critical)
-        });
-        if failure.message == METER_UNDERFLOW {
-            self.drain(vat);
-        }
+        let Some(member) = self.kernel.tables().member(Party::Vat(vat)).cloned() else { return Ok(()) };
+        let why_text = format!("{}: {}", failure.name, failure.message);
         if rejects {
-            let line = format!("vat {name} (v{vat}) terminated: {}: {}", failure.name, failure.message);
+            let line = format!("vat {} (v{vat}) terminated: {why_text}", member.name);
             (self.console)(self.number, sandbox::Level::Error, &line);
         }
-        self.kernel.terminate(vat, &CapData::error(dialect, "Error", "vat terminated"));
+        self.kernel.terminate(vat, &CapData::error(member.dialect, "Error", "vat terminated"));
+        self.clear_away(vat, &member, &why_text)?;
+        if member.dynamic {
+            tell_end(&mut self.kernel, vat, rejects, why);
+        }
+        Ok(())
+    }
+
+    /// What a vat leaves behind that has ended: its store is emptied, and if it was critical the kernel stops.
+    fn clear_away(&mut self, vat: u64, member: &Member, why: &str) -> Result<(), Fault> {
+        if let Some(events) = &mut self.events {
+            let crank = self.kernel.tables().counters().cranks;
+            events.push(Event::Terminated { crank, vat: format!("v{vat}"), why: why.to_owned() });
+        }
         for key in self.store_keys(vat)? {
             self.kernel.tables_mut().store(vat, &key, None);
         }
-        if dynamic {
-            tell_end(&mut self.kernel, vat, rejects, why);
-        }
-        if critical {
-            (self.console)(self.number, sandbox::Level::Error, &format!("the kernel stops: {name} (v{vat}) was critical"));
+        if member.critical {
+            let line = format!("the kernel stops: {} (v{vat}) was critical", member.name);
+            (self.console)(self.number, sandbox::Level::Error, &line);
             self.kernel.tables_mut().counters_mut().panic = Some(vat);
         }
         Ok(())
@@ -482,7 +509,8 @@ fn escape(line: &mut String, text: &str) {
     }
 }
 
-/// What a promise that the kernel waited for tells the outside: `http` answers with a string of JSON, empty for `undefined`.
+/// What a promise that the kernel waited for tells the outside: `http` answers with a string of JSON, empty for `undefined`. It is
+/// sent as the ledger has it, where a result holds no line feed.
 fn reply_of(settled: &super::kernel::Settled) -> outcome::Result {
     if settled.rejected {
         let (name, message) = settled.data.failure();
@@ -493,6 +521,7 @@ fn reply_of(settled: &super::kernel::Settled) -> outcome::Result {
     }
     let body = settled.data.body.strip_prefix('#').unwrap_or(&settled.data.body);
     let Ok(text) = serde_json::from_str::<String>(body) else { return Ok(None) };
-    let text = text.strip_prefix('!').unwrap_or(&text).to_owned();
-    Ok(Some(text).filter(|text| !text.is_empty() && serde_json::from_str::<&serde_json::value::RawValue>(text).is_ok()))
+    let text = text.strip_prefix('!').unwrap_or(&text).replace(['\n', '\r'], " ");
+    let json = serde_json::from_str::<&serde_json::value::RawValue>(&text).ok();
+    Ok(json.map(|json| json.get().to_owned()))
 }

@@ -9,13 +9,16 @@
 //! 3. When nobody finds more, the suspects that are left are garbage. Their vats drop them, this time for good, and the rest follows
 //!    by counting.
 //!
-//! Copies are thrown away, and what they say to the kernel is undone. When this happens depends on the tables alone: when there are
+//! If that takes too long, everything counts as alive. Copies are thrown away, and what they say to the kernel is undone. When this happens depends on the tables alone: when there are
 //! twice as many objects as were left the last time.
 
 use super::Vats;
 use super::kernel::{Delivery, GcKind, KRef, Party};
 use crate::Fault;
 use std::collections::{BTreeMap, BTreeSet};
+
+/// What one search may take. A chain that goes to and fro between vats has them asked for each link.
+const SEARCH_INSTRUCTIONS: u64 = 5_000_000_000;
 
 impl Vats {
     /// Finds cycles of garbage and has their vats drop them. Counts as a crank.
@@ -28,7 +31,13 @@ impl Vats {
         }
         let members = asked.clone();
         let mut alive: BTreeSet<u64> = BTreeSet::new();
+        let began = self.core().spent;
         while let Some(vat) = asked.pop_first() {
+            if self.core().spent - began > SEARCH_INSTRUCTIONS {
+                // It is not known: nothing is.
+                alive.extend(suspects.keys());
+                break;
+            }
             let dropped: Vec<String> = suspects
                 .iter()
                 .filter(|(id, suspect)| suspect.owner == vat && !alive.contains(id))
@@ -78,8 +87,11 @@ impl Vats {
         core.begin_crank();
         core.kernel.drop_exports(vat, &dropped);
         let mut ends = self.deliver(vat, &mut copy, &Delivery::Gc(GcKind::DropExport, dropped))?.is_some();
-        if !ends {
+        while !ends {
             ends = self.deliver(vat, &mut copy, &Delivery::BringOutYourDead)?.is_some();
+            if !self.core().more {
+                break;
+            }
         }
         let core = self.core_mut();
         let clist = core.kernel.tables().clist(Party::Vat(vat));

@@ -1,13 +1,14 @@
 //! The outside of a vat: syscalls, modules, the console. While the vat runs, the kernel is here.
 
-use super::Core;
 use super::kernel::{CapData, GcCall, Illegal, Party, Resolution, VatData};
 use super::wavy;
+use super::{CRANK_BYTES, Core};
 use sandbox::{Answer, Consult, Fault, Host, Level, OracleAnswer};
 use sha2::Digest;
 
 /// What the guest asks for. The texts are in the guest's `prelude/vats`.
 const OP_MODULE: u32 = 31;
+const OP_PATH: u32 = 32;
 const OP_SEND: u32 = 70;
 const OP_RESOLVE: u32 = 71;
 const OP_SUBSCRIBE: u32 = 72;
@@ -68,6 +69,10 @@ impl VatHost {
         core.activity.update(text.as_bytes());
         core.activity.update(data);
         core.activity.update([0]);
+        core.bytes.0 = core.bytes.0.saturating_add(text.len() + data.len());
+        if core.bytes.0 > CRANK_BYTES {
+            return Err(Illegal(format!("one crank asks with more than {CRANK_BYTES} bytes")));
+        }
         match op {
             OP_SEND => {
                 let [target, form, result, slots, method, body] = fields(text)?;
@@ -166,7 +171,7 @@ fn list(names: &str) -> Vec<&str> {
 impl Host for VatHost {
     fn console(&mut self, level: Level, line: &str) {
         if let Some(core) = &mut self.core {
-            (core.console)(core.number, level, line);
+            (core.console)(core.number, level, &core.modules.as_written(line));
         }
     }
 
@@ -188,6 +193,10 @@ impl Host for VatHost {
                     Some(source) => Answer::Text(source.to_owned()),
                     None => Answer::Refused { name: "Error".into(), message: format!("There is no module '{text}'") },
                 });
+            }
+            OP_PATH => {
+                let core = self.core.as_ref().ok_or_else(|| Fault("a vat asks, and nobody has let it run".into()))?;
+                return Ok(core.modules.path(text).map_or(Answer::Nothing, |path| Answer::Text(path.to_owned())));
             }
             OP_REWRITE => {
                 *work += REWRITE_INSTRUCTIONS * text.len() as u64;

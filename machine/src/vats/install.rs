@@ -4,12 +4,13 @@ use super::crank::{Cranked, failure};
 use super::devices::Devices;
 use super::kernel::{CapData, Dialect, KRef, Kernel, Message, Party, Watch};
 use super::source::{Source, candidates};
-use super::wavy;
+use super::wavy::{Kind, Rewrite};
 use super::work::Install;
 use super::{Core, Vats};
 use crate::Fault;
 use sandbox::Failure;
 use serde_json::{Value, json};
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Vats of ours: name, module, source.
@@ -30,10 +31,10 @@ pub(super) const HTTP: &str = "http";
 /// The device of every kernel of 2019.
 const LOOPBOX: &str = "loopbox";
 
-/// The modules of all vats, as they are evaluated.
+/// The modules of all vats, as they are evaluated, by their paths.
 #[derive(Default)]
 pub(crate) struct Modules {
-    sources: BTreeMap<String, String>,
+    sources: BTreeMap<String, Rewrite>,
     /// What vats can be made of: name and path.
     bundles: BTreeMap<String, String>,
 }
@@ -43,12 +44,12 @@ impl Modules {
     pub fn of(source: &Source) -> Result<Modules, String> {
         let mut sources = BTreeMap::new();
         for (path, text) in &source.modules {
-            let rewritten =
-                wavy::rewrite(text, wavy::Kind::Module).map_err(|error| format!("{}: {error}", path.trim_start_matches('/')))?;
-            sources.insert(path.clone(), rewritten.into_owned());
+            let rewrite =
+                Rewrite::of(text, Kind::Module).map_err(|error| format!("{}: {error}", path.trim_start_matches('/')))?;
+            sources.insert(path.clone(), rewrite.unwrap_or_else(|| Rewrite::none(text)));
         }
         for (_, path, text) in BUILTIN {
-            sources.insert(path.to_owned(), text.to_owned());
+            sources.insert(path.to_owned(), Rewrite::none(text));
         }
         Ok(Modules { sources, bundles: source.bundles.clone() })
     }
@@ -58,14 +59,45 @@ impl Modules {
         self.bundles.get(name).map(String::as_str)
     }
 
+    /// The path of the one that a name means: a path that may lack its end, or one of ours.
+    pub fn path(&self, name: &str) -> Option<&str> {
+        if let Some((path, _)) = candidates(name).iter().find_map(|path| self.sources.get_key_value(path)) {
+            return Some(path);
+        }
+        let name = name.strip_prefix(OLD_BUILTIN)?.trim_end_matches(".js").trim_end_matches("/index");
+        let name = name.rsplit('/').next()?;
+        BUILTIN.iter().find(|(builtin, ..)| name.contains(builtin)).map(|(_, path, _)| *path)
+    }
+
     /// The source of one.
     pub fn get(&self, path: &str) -> Option<&str> {
-        if let Some(source) = candidates(path).iter().find_map(|path| self.sources.get(path)) {
-            return Some(source);
+        self.sources.get(path).map(|rewrite| rewrite.source.as_str())
+    }
+
+    /// A text in which frames of stack traces, like `    at run (/vat-bot.js:3:14)`, have the columns of what was written.
+    pub fn as_written<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        let mut result = String::new();
+        let (mut at, mut done) = (0, 0);
+        for line in text.split_inclusive('\n') {
+            if let Some((head, column, original)) = self.frame(line) {
+                result += &text[done..at + head.len()];
+                result += &original.to_string();
+                done = at + head.len() + column.len();
+            }
+            at += line.len();
         }
-        let name = path.trim_start_matches('/').strip_prefix(OLD_BUILTIN)?.trim_end_matches(".js").trim_end_matches("/index");
-        let name = name.rsplit('/').next()?;
-        BUILTIN.iter().find(|(builtin, ..)| name.contains(builtin)).map(|(_, _, text)| *text)
+        if done == 0 { Cow::Borrowed(text) } else { Cow::Owned(result + &text[done..]) }
+    }
+
+    /// Of a line that is a frame in a rewritten module: all before the column, the column, and what it was.
+    fn frame<'l>(&self, line: &'l str) -> Option<(&'l str, &'l str, u32)> {
+        let (start, column) = line.trim_end().trim_end_matches(')').rsplit_once(':')?;
+        let (place, row) = start.rsplit_once(':')?;
+        let place = place.trim_start().strip_prefix("at ")?;
+        let path = place.rsplit_once(" (").map_or(place, |(_, path)| path);
+        let rewrite = self.sources.get(path).filter(|rewrite| !rewrite.edits.is_empty())?;
+        let original = rewrite.column(row.parse().ok()?, column.parse().ok()?);
+        Some((&line[..=start.len()], column, original))
     }
 }
 

@@ -1,16 +1,23 @@
 //! What comes to the kernel from elsewhere than its vats: calls, ticks, mail, devices; and the vats' stores.
 
-use super::Core;
 use super::admin::Desk;
+use super::crank::failure;
+use super::devices::command::Response;
 use super::devices::{self, Admin, AdminAnswer, Outlet};
 use super::install::{HTTP, smallcaps_body, smallcaps_text};
-use super::kernel::{CapData, Illegal, KRef, Message, Party, STORE, VatData, Watch};
+use super::kernel::{CapData, Illegal, KRef, Message, Party, STORE, VALUES, VatData, Watch, is_digestible};
 use super::work::Work;
+use super::{Core, Reply};
 use crate::Fault;
 use crate::input::Call;
-use sandbox::Failure;
+use ledger::Hash;
+use sandbox::{Failure, Level};
 use serde_json::json;
+use serde_json::value::RawValue;
 use std::ops::Bound;
+
+/// What is said to who calls when a critical vat has ended.
+pub const STOPPED: &str = "The kernel has stopped: a critical vat has ended";
 
 impl Outlet for Desk<'_> {
     fn send(&mut self, target: &str, method: &str, args: devices::CapData) {
@@ -34,18 +41,59 @@ impl Outlet for Desk<'_> {
 }
 
 impl Core {
-    /// A call from outside: `vats.http` passes it on to what was registered there.
-    pub(super) fn call(&mut self, call: &Call) -> Result<(), Failure> {
+    /// A call from outside: `vats.http` passes it on to what was registered there; a command goes to who takes them.
+    /// `input` is the digest of the call as the ledger has it.
+    pub(super) fn call(&mut self, call: &Call, input: Hash) -> Result<(), Failure> {
+        if self.kernel.tables().counters().panic.is_some() {
+            return Err(failure("Error", STOPPED));
+        }
+        if !is_digestible(&call.args) {
+            return Err(failure("RangeError", &format!("The arguments hold more than {VALUES} values")));
+        }
+        if call.method == devices::COMMAND && self.devices.takes_commands() {
+            return self.command(&call.args, input).map_err(|message| failure("Error", &message));
+        }
         let root = self.vat_named(HTTP).map(|http| self.kernel.exported(Party::Vat(http), "o+0"));
         let Some(root) = root else {
-            let message = "These vats take no calls: there is no vat 'http'".to_owned();
-            return Err(Failure { name: "Error".into(), message, stack: String::new() });
+            return Err(failure("Error", "These vats take no calls: there is no vat 'http'"));
         };
-        let result = self.kernel.watch(Watch::Call(self.number));
+        let result = self.kernel.watch(Watch::Call { number: self.number, input });
         let caller = json!({ "id": call.caller.id() });
         let body = smallcaps_body(&json!(["call", [call.method, call.args, caller]]));
         self.kernel.send(root, Message { method: None, args: CapData { body, slots: Vec::new() }, result: Some(result) });
         Ok(())
+    }
+
+    /// What comes of it is what is answered to the device.
+    fn command(&mut self, args: &str, input: Hash) -> Result<(), String> {
+        let Ok([json]) = serde_json::from_str::<[&RawValue; 1]>(args) else {
+            return Err("command(obj) takes one argument".into());
+        };
+        let Core { kernel, devices, modules, ended, number, .. } = self;
+        let id = devices.id(devices::COMMAND).ok_or("There is no device 'command'")?;
+        let mut desk = Desk { kernel, modules, device: Party::Device(id), ended, asks: None };
+        devices.command(id, *number, ledger::hex::encode(&input), json.get(), &mut desk)
+    }
+
+    /// What vats have said over the command device: answers to calls, and lines for the console.
+    pub(super) fn take_commanded(&mut self) -> Vec<Reply> {
+        let (responses, broadcasts) = self.devices.take_commanded();
+        for json in broadcasts {
+            (self.console)(self.number, Level::Info, &format!("broadcast {json}"));
+        }
+        let reply = |response: Response| {
+            let Response { number, input, is_reject, body } = response;
+            let input = ledger::hex::decode(&input)?;
+            let result = match is_reject {
+                false => Ok(body),
+                true => {
+                    let body = body.unwrap_or_default();
+                    Err(failure("Error", &serde_json::from_str::<String>(&body).unwrap_or(body)))
+                }
+            };
+            Some(Reply { watch: Watch::Call { number, input }, result })
+        };
+        responses.into_iter().filter_map(reply).collect()
     }
 
     /// The timer hears what time it is.
@@ -59,7 +107,6 @@ impl Core {
         let name = match work {
             Work::Tick => "timer",
             Work::Mail { .. } => "mailbox",
-            Work::Command(_) => "command",
             Work::Install(_) | Work::Run(_) => return Ok(()),
         };
         let Core { kernel, devices, modules, ended, .. } = self;

@@ -40,7 +40,8 @@ pub use dump::{DataDump, Dump, ItemDump, MessageDump, PromiseDump, VatTable};
 use host::VatHost;
 pub use install::BUILTIN;
 use install::Modules;
-use kernel::{Kernel, Watch};
+pub use inward::STOPPED;
+use kernel::{Kernel, Member, Watch};
 use ledger::WriteSet;
 use realms::Realms;
 use sandbox::{Failure, Realm, Sandbox};
@@ -57,6 +58,9 @@ pub const CRANKS_PER_INPUT: u64 = 256;
 /// A transaction begins no further crank after so many instructions: a second of computing or two, also where it says that it may run
 /// for ever.
 pub const RUN_INSTRUCTIONS: u64 = 10_000_000_000;
+
+/// What a vat may ask of the kernel in one crank, in bytes; and with how many a transaction begins no further one.
+pub const CRANK_BYTES: usize = 64 << 20;
 
 /// So many cranks after the last checkpoint comes the next one at the latest.
 pub const CHECKPOINT_CRANKS: u64 = 20_000;
@@ -83,8 +87,12 @@ pub(crate) struct Core {
     cranks: String,
     /// Instructions that it took.
     spent: u64,
-    /// Vats that end with this crank, if it counts.
-    ended: Vec<u64>,
+    /// Bytes that vats have asked with in this crank, and in those of this transaction before it.
+    bytes: (usize, usize),
+    /// The vat that ran last knows of more garbage than it has said.
+    more: bool,
+    /// Vats that end with this crank, if it counts, as they were.
+    ended: Vec<(u64, Member)>,
     /// What the kernel waited for and has come to be since then.
     replies: Vec<kernel::Settled>,
     /// Everything that vats have asked for since then.
@@ -137,7 +145,10 @@ struct SettledRecord<'a> {
     /// The call's number in the log; none for `bootstrap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     call: Option<u64>,
-    #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
+    /// SHA-256 of the call's input, with which its caller finds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    input: Option<String>,
+    #[serde(borrow, default, deserialize_with = "outcome::present", skip_serializing_if = "Option::is_none")]
     result: Option<&'a RawValue>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     error: Option<(String, String)>,
@@ -154,6 +165,8 @@ impl Vats {
             number: 0,
             cranks: String::new(),
             spent: 0,
+            bytes: (0, 0),
+            more: false,
             ended: Vec::new(),
             replies: Vec::new(),
             activity: Sha256::new(),
@@ -308,6 +321,7 @@ impl Vats {
         core.number = core.records.entries();
         core.cranks.clear();
         core.spent = 0;
+        core.bytes = (0, 0);
         core.activity = Sha256::new();
         core.kernel.begin();
         core.devices.begin();
@@ -329,7 +343,7 @@ impl Vats {
             Input::Call(call) => {
                 let core = self.core_mut();
                 core.time(call.time_ms);
-                match core.call(call) {
+                match core.call(call, ledger::sha256(&input.encode())) {
                     Ok(()) => self.run(CRANKS_PER_INPUT)?,
                     Err(failure) => return Ok((Err(failure), self.undo())),
                 }
@@ -344,19 +358,22 @@ impl Vats {
     /// A refused input leaves nothing.
     fn undo(&mut self) -> WriteSet {
         let core = self.core_mut();
-        core.kernel.abandon();
-        core.devices.abandon();
+        core.kernel.undo_transaction();
+        core.devices.undo_transaction();
         WriteSet::new()
     }
 
     fn seal(&mut self, ran: u64) -> Result<(outcome::Result, WriteSet), Fault> {
-        let replies: Vec<Reply> = self.core_mut().take_replies();
+        let mut replies: Vec<Reply> = self.core_mut().take_replies();
+        replies.extend(self.core_mut().take_commanded());
         let core = self.core.as_mut().expect("lent while a vat runs only");
+        let call = |watch: Watch| match watch {
+            Watch::Bootstrap => None,
+            Watch::Call { number, input } => Some((number, ledger::hex::encode(&input))),
+        };
         let settled = replies.iter().map(|reply| SettledRecord {
-            call: match reply.watch {
-                Watch::Bootstrap => None,
-                Watch::Call(number) => Some(number),
-            },
+            call: call(reply.watch).map(|(number, _)| number),
+            input: call(reply.watch).map(|(_, input)| input),
             result: reply.result.as_ref().ok().and_then(|json| json.as_deref()).and_then(|json| serde_json::from_str(json).ok()),
             error: reply.result.as_ref().err().map(|failure| (failure.name.clone(), failure.message.clone())),
         });
@@ -385,18 +402,24 @@ pub fn summary(result: &outcome::Result) -> Option<(u64, bool)> {
     Some((summary.cranks, summary.idle))
 }
 
-/// What a transaction says has come of calls: their numbers in the log, and what.
-pub fn settled(result: &outcome::Result) -> Vec<(Option<u64>, outcome::Result)> {
-    let Ok(Some(json)) = result else { return Vec::new() };
+/// What a transaction says has come of the call with this input, which may have been made in an earlier one. More than one answer if
+/// the same was called more than once, to the letter and the millisecond.
+pub fn answers(entry: &Entry, input: &str) -> Vec<outcome::Result> {
+    let Some(Ok(Some(json))) = entry.is_summary.then_some(&entry.result) else { return Vec::new() };
     let Ok(summary) = serde_json::from_str::<Summary>(json) else { return Vec::new() };
-    let settled = summary.settled.into_iter().map(|record| {
-        let result = match record.error {
-            Some((name, message)) => Err(Failure { name, message, stack: String::new() }),
-            None => Ok(record.result.map(|json| json.get().to_owned())),
-        };
-        (record.call, result)
-    });
-    settled.collect()
+    let digest = ledger::hex::encode(&ledger::sha256(input.as_bytes()));
+    let answers = summary.settled.into_iter().filter(|record| record.input.as_ref() == Some(&digest));
+    let result = |record: SettledRecord| match record.error {
+        Some((name, message)) => Err(Failure { name, message, stack: String::new() }),
+        None => Ok(record.result.map(|json| json.get().to_owned())),
+    };
+    answers.map(result).collect()
+}
+
+/// Whether this is a summary, and in its one form.
+pub(crate) fn is_summary(json: &str) -> bool {
+    let summary = serde_json::from_str::<Summary>(json);
+    summary.is_ok_and(|summary| serde_json::to_string(&summary).is_ok_and(|written| written == json))
 }
 
 fn refused(message: &str) -> Failure {

@@ -70,6 +70,11 @@ pub struct Edit {
 }
 
 impl Rewrite {
+    /// Of a source in which there is nothing to rewrite.
+    pub fn none(source: &str) -> Rewrite {
+        Rewrite { source: source.to_owned(), edits: Vec::new() }
+    }
+
     /// Rewrites a source, if there is anything to rewrite.
     pub fn of(source: &str, kind: Kind) -> Result<Option<Rewrite>, SyntaxError> {
         if !syntax::is_wavy(source) {

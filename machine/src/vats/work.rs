@@ -4,7 +4,6 @@
 //! {"vats":{"install":{"source":{…},"argv":[…],…}},"time":ms}
 //! {"vats":{"run":256},"time":ms}        {"vats":"tick","time":ms}
 //! {"vats":{"mail":{"peer":"b","messages":[[1,"…"]],"ack":0}},"time":ms}
-//! {"vats":{"command":"…"},"time":ms}
 //! ```
 
 use super::source::Source;
@@ -31,8 +30,6 @@ pub enum Work {
         /// The last of ours that it has.
         ack: u64,
     },
-    /// A command for the command device, JSON.
-    Command(String),
 }
 
 /// What is installed.
@@ -68,7 +65,6 @@ impl Work {
             Work::Run(_) => "a run of cranks",
             Work::Tick => "a tick of the timer",
             Work::Mail { .. } => "mail",
-            Work::Command(_) => "a command",
         }
     }
 }

@@ -318,3 +318,30 @@ fn vats_without_an_end() {
         stage.replayed();
     });
 }
+
+/// What others let go of is no work that a vat could die of.
+#[test]
+fn garbage_in_masses() {
+    let ends = |sink: &str, send: &str| {
+        with_stack(|| {
+            let bootstrap =
+                today(&format!("{{ async bootstrap({{ sink }}) {{ {send}; console.log('alive', await E(sink).take(0)); }} }}"));
+            let mut stage = Stage::of(install(&[("vat-sink.js", sink), ("bootstrap.js", &bootstrap)], &[]));
+            assert_eq!(stage.output(), ["alive 0"]);
+            stage.machine.as_vats_mut().expect("vats").reap();
+            stage.run();
+            let objects = stage.dump().objects.len();
+            assert!(objects < 10, "{objects} objects are left");
+            stage.audit();
+        });
+    };
+    let sink = today("{ take: (n) => n, hold() {} }");
+    ends(&sink, "for (let i = 0; i < 600; i++) await E(sink).hold(Array.from({ length: 100 }, () => Far('x', {})))");
+    let sink = "import { Far } from '@endo/far';
+        const { defineKind } = VatData;
+        export const buildRootObject = () => {
+          const make = defineKind('thing', (x) => ({ x }), { get: ({ state }) => state.x });
+          return Far('root', { take: (n) => n, make(n) { for (let i = 0; i < n; i++) make(i); } });
+        };";
+    ends(sink, "for (let i = 0; i < 500; i++) await E(sink).make(80)");
+}

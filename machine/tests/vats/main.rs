@@ -11,5 +11,6 @@ mod order;
 mod passing;
 mod readme;
 mod resumption;
+mod sources;
 mod stage;
 mod tables;

@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell};
 use std::ffi::{CString, c_int};
 use std::ptr::NonNull;
 
-/// In this order; each is a function of `native` and `runtime`, as the others' preludes are.
+/// Each is a function of `native` and `runtime`, as the others' preludes are.
 macro_rules! prelude {
     ($($name:literal),*) => {
         &[
@@ -31,38 +31,9 @@ macro_rules! prelude {
     };
 }
 
-const PRELUDE: &[(&str, &str)] = prelude![
-    "lockdown",
-    "assert",
-    "promise",
-    "pass",
-    "pass2019",
-    "encode",
-    "decode",
-    "marshal",
-    "compartment",
-    "exo",
-    "guards",
-    "patterns",
-    "datapackage",
-    "packages",
-    "slots",
-    "bodies",
-    "liveslots",
-    "devices",
-    "setup2019",
-    "vatstore",
-    "references",
-    "keys",
-    "states",
-    "kinds",
-    "collections",
-    "weak",
-    "watch",
-    "vatdata",
-    "realm",
-    "shell"
-];
+include!("../prelude/vats/list.rs");
+
+const PRELUDE: &[(&str, &str)] = list!(prelude);
 
 /// Garbage is collected when so much has come on top of what boot has left.
 const COLLECT_AFTER_BYTES: usize = 4 << 20;
@@ -72,6 +43,8 @@ const ROOM_BYTES: usize = 1 << 20;
 
 /// Asks for a module's source.
 const OP_MODULE: u32 = 31;
+/// Asks for the one path of a module whose name may lack `.js` or `/index.js`.
+const OP_PATH: u32 = 32;
 
 /// A question above this size gives its room back.
 const KEEP_QUESTION_BYTES: usize = 64 << 10;
@@ -90,8 +63,20 @@ thread_local! {
     static REJECTED: RefCell<Vec<(qjs::JSValue, qjs::JSValue)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Modules are named by their paths from the root of the vat's directory, packages by their own names.
+/// Modules are named by their paths from the root of the vat's directory, packages by their own names. A module has one name,
+/// however it is imported: it is evaluated once.
 struct Modules;
+
+fn ask(op: u32, text: &str) -> Vec<u8> {
+    abi::host(op, &[&(text.len() as u32).to_le_bytes()[..], text.as_bytes()].concat())
+}
+
+fn path_of(name: String) -> String {
+    match ask(OP_PATH, &name).split_first() {
+        Some((0, path)) => String::from_utf8_lossy(path).into_owned(),
+        _ => name,
+    }
+}
 
 /// How vats import those that come with the kernel, which has their sources.
 const BUILTIN: &str = "@agoric/swingset-vat/src/vats/";
@@ -105,11 +90,14 @@ impl Resolver for Modules {
         if name.starts_with(HOLDER) && !base.starts_with('/') {
             return Ok(name.into());
         }
-        if base.starts_with(HOLDER) || name.starts_with(BUILTIN) {
+        if base.starts_with(HOLDER) {
             return Ok(name.into());
         }
+        if name.starts_with(BUILTIN) {
+            return Ok(path_of(name.into()));
+        }
         let refused = |what: String| Err(Exception::throw_reference(ctx, &what));
-        if !name.starts_with("./") && !name.starts_with("../") {
+        if !matches!(name.split('/').next(), Some("." | "..")) {
             return refused(format!(
                 "Cannot import '{name}' from {base}: only relative files and packages of the runtime can be imported"
             ));
@@ -126,7 +114,7 @@ impl Resolver for Modules {
                 part => path.push(part),
             }
         }
-        Ok(format!("/{}", path.join("/")))
+        Ok(path_of(format!("/{}", path.join("/"))))
     }
 }
 
@@ -135,8 +123,7 @@ impl Loader for Modules {
         if let Some(held) = name.strip_prefix(HOLDER) {
             return Module::declare(ctx.clone(), name, format!("import * as module from {held:?};\nexport {{ module }};"));
         }
-        let request = [&(name.len() as u32).to_le_bytes()[..], name.as_bytes()].concat();
-        let answer = abi::host(OP_MODULE, &request);
+        let answer = ask(OP_MODULE, name);
         match answer.split_first() {
             Some((0, source)) => Module::declare(ctx.clone(), name, source),
             Some((1, refusal)) => {

@@ -5,8 +5,10 @@ use crate::limits;
 use crate::mail::{Outbox, Outgoing};
 use crate::metrics::Metrics;
 use ledger::receipt::Receipt;
+use ledger::receipt::saved::SAVED_RECEIPT_MAX_BYTES;
 use ledger::{Dir, Leaf, Log, TxId};
 use machine::{AuthError, Head};
+use std::sync::Arc;
 use std::sync::atomic::{Ordering::Relaxed, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::Instant;
@@ -74,7 +76,10 @@ impl Finished {
 /// A call whose reply waits for the signature.
 pub(super) struct Awaiting {
     pub leaf: Leaf,
-    pub record: String,
+    /// Shared, since many calls of vats may settle in one transaction.
+    pub record: Arc<str>,
+    /// The input of a call of vats that the record speaks of.
+    pub call: Option<String>,
     pub reply: Reply,
     pub result: machine::Result,
 }
@@ -176,8 +181,10 @@ pub(super) fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: 
                 Finished::Post(outbox, outgoing) => outbox(outgoing),
                 Finished::Signature { receipts, .. } => {
                     for Receipted { receipt, call } in receipts {
-                        let Awaiting { leaf, record, reply, result } = call;
-                        let receipt = receipt.to_saved(&record, &shared.certificate).ok();
+                        let Awaiting { leaf, record, call, reply, result } = call;
+                        let receipt = receipt.to_saved(&record, call.as_deref(), &shared.certificate).ok();
+                        // One that nobody could read is none.
+                        let receipt = receipt.filter(|saved| saved.len() <= SAVED_RECEIPT_MAX_BYTES);
                         reply(Ok(Done { txid: leaf.txid, result, head: signed, receipt }));
                     }
                 }

@@ -1,7 +1,8 @@
 //! The executor: takes work in order, executes, seals, and now and then signs.
 
 use super::committer::{Awaiting, Finished, Receipted};
-use super::{Answered, Deployed, Job, Reply, Shared, Tell, View, Work};
+use super::vats::Pending;
+use super::{Answered, Deployed, Job, Shared, Tell, View, Work};
 use crate::limits;
 use crate::node::{self, Script, StartError};
 use ledger::{Hash, TxId};
@@ -27,7 +28,7 @@ pub(super) struct Executor<'a> {
     /// Readers follow the realm.
     pub shares: bool,
     /// Calls of vats that have not settled, by their numbers in the log.
-    pub pending: BTreeMap<u64, Reply>,
+    pub pending: BTreeMap<u64, Pending>,
 }
 
 impl Executor<'_> {
@@ -158,7 +159,7 @@ impl Executor<'_> {
         }
         let input = Input::Call(call);
         if self.machine.as_vats().is_some() {
-            return self.vat_call(&input, reply);
+            return self.vat_call(&input, reply, receipt);
         }
         self.publish();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &input)?;
@@ -172,8 +173,8 @@ impl Executor<'_> {
         self.chunk_bytes += sealed.raw.len() as u64;
         let reply = if receipt {
             let record = writes.get(maps::GLASSBOX, maps::CALL_KEY).unwrap_or_default();
-            let record = String::from_utf8_lossy(record).into_owned();
-            self.awaiting.push(Awaiting { leaf: sealed.leaf, record, reply, result: outcome.result });
+            let record = String::from_utf8_lossy(record).into();
+            self.awaiting.push(Awaiting { leaf: sealed.leaf, record, call: None, reply, result: outcome.result });
             None
         } else {
             Some((reply, outcome.result))

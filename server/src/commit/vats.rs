@@ -1,18 +1,25 @@
 //! What the executor does for vats: calls that settle later, cranks while nothing else is to do, the timer, and mail.
 
-use super::committer::Finished;
+use super::committer::{Awaiting, Finished};
 use super::executor::Executor;
 use super::{Reply, Shared};
 use crate::admit;
 use crate::mail::{Outbox, Outgoing};
 use crate::node::{self, StartError};
-use machine::Input;
 use machine::script::Exports;
 use machine::vats::kernel::Watch;
 use machine::vats::{CRANKS_PER_INPUT, Vats, Work};
+use machine::{Input, maps};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
+
+/// A call that has not settled.
+pub(super) struct Pending {
+    reply: Reply,
+    /// Its input, if its caller wants a receipt.
+    receipt: Option<String>,
+}
 
 /// What can be called from outside.
 pub(super) fn exports(vats: &Vats) -> Exports {
@@ -58,8 +65,9 @@ impl Executor<'_> {
     }
 
     /// A call. What comes of it may be known in a later transaction only.
-    pub(super) fn vat_call(&mut self, input: &Input, reply: Reply) -> Result<(), StartError> {
-        self.run_vats(input, Some(reply))
+    pub(super) fn vat_call(&mut self, input: &Input, reply: Reply, receipt: bool) -> Result<(), StartError> {
+        let receipt = receipt.then(|| String::from_utf8_lossy(&input.encode()).into_owned());
+        self.run_vats(input, Some(Pending { reply, receipt }))
     }
 
     /// Somebody wants to send what there is for other kernels.
@@ -74,12 +82,14 @@ impl Executor<'_> {
         }
     }
 
-    fn run_vats(&mut self, input: &Input, pending: Option<Reply>) -> Result<(), StartError> {
+    fn run_vats(&mut self, input: &Input, pending: Option<Pending>) -> Result<(), StartError> {
         let number = self.machine.entries();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
         let sealed = node::seal(self.sealer, &writes)?;
         *self.last = sealed.txid;
         self.chunk_bytes += sealed.raw.len() as u64;
+        // What was refused is the whole record; of other calls the record of the transaction in which they settle speaks.
+        let refused = outcome.result.is_err();
         let mut settled = Vec::new();
         match (pending, &outcome.result) {
             (Some(pending), Err(failure)) => settled.push((pending, Err(failure.clone()))),
@@ -91,7 +101,7 @@ impl Executor<'_> {
         let vats = self.machine.as_vats_mut().expect("these are vats");
         for reply in vats.take_replies() {
             match reply.watch {
-                Watch::Call(number) => settled.extend(self.pending.remove(&number).map(|pending| (pending, reply.result))),
+                Watch::Call { number, .. } => settled.extend(self.pending.remove(&number).map(|pending| (pending, reply.result))),
                 Watch::Bootstrap => {
                     if let Err(failure) = reply.result {
                         tracing::error!("bootstrap failed: {}: {} (-v shows where it was thrown)", failure.name, failure.message);
@@ -108,13 +118,20 @@ impl Executor<'_> {
         drop(shown);
         let metrics = &self.shared.metrics;
         let mut replies = Vec::new();
-        for (reply, result) in settled {
+        let record = writes.get(maps::GLASSBOX, maps::CALL_KEY).unwrap_or_default();
+        let wanted = settled.iter().any(|(pending, _)| pending.receipt.is_some());
+        let record: Arc<str> = if wanted { String::from_utf8_lossy(record).into() } else { "".into() };
+        for (Pending { reply, receipt }, result) in settled {
             metrics.waiting.fetch_sub(1, Relaxed);
             let counter = if result.is_ok() { &metrics.calls_ok } else { &metrics.calls_failed };
             counter.fetch_add(1, Relaxed);
-            // The record of the transaction is of the cranks that it ran: a receipt of it does not say what this call came to, and
-            // none is given. Its caller hears so from his client.
-            replies.push((reply, result));
+            match receipt {
+                Some(input) => {
+                    let call = Some(input).filter(|_| !refused);
+                    self.awaiting.push(Awaiting { leaf: sealed.leaf, record: record.clone(), call, reply, result });
+                }
+                None => replies.push((reply, result)),
+            }
         }
         self.send(Finished::Vats { raw: sealed.raw, txid: sealed.txid, replies, mail })
     }

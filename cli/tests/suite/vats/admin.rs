@@ -136,3 +136,57 @@ fn a_cycle_across_vats_is_collected_unless_somebody_holds_it() {
     // It is looked for now and then: what has come since the last time is still there.
     assert!(objects < 3_000, "{objects} of 5,000 are left");
 }
+
+const METERED: &str = r#"import { E, Far } from '@endo/far';
+export const buildRootObject = () => Far('root', { async bootstrap(vats, devices) {
+  const service = await E(vats.vatAdmin).createVatAdminService(devices.vatAdmin);
+  const bundle = await E(service).getNamedBundleCap('worker');
+  const meter = await E(service).createMeter(1_000_000n, 900_000n);
+  const left = async () => (await E(meter).get()).remaining;
+  E(E(meter).getNotifier()).getUpdateSince().then(({ value }) => console.log('crossed at', value === 0n ? 0 : 'more'));
+  const make = async options => {
+    const { root, adminNode } = await E(service).createVat(bundle, { meter, ...options });
+    E(adminNode).done().catch(e => console.log('done:', e.message));
+    return root;
+  };
+  const worker = await make({ reapInterval: 1 });
+  let before = await left();
+  await E(worker).nothing();
+  const one = before - await left();
+  before = await left();
+  for (let i = 0; i < 10; i += 1) await E(worker).nothing();
+  console.log('garbage costs nothing:', before - await left() < 13n * one);
+  before = await left();
+  await E(worker).pretend().catch(e => console.log(e.message));
+  console.log('what is left is left:', before - await left() < 1000n);
+  const other = await make();
+  before = await left();
+  await E(other).spin().catch(e => console.log(e.message));
+  console.log('who spins pays:', before - await left() >= 50_000n);
+  const last = await make();
+  for (;;) {
+    const up = await E(last).work().then(() => true, e => console.log(e.message));
+    if (!up) break;
+  }
+  console.log('left', await left());
+} });
+"#;
+
+const BUNDLE_WORKER: &str = r#"import { Far } from '@endo/far';
+export const buildRootObject = ({ exitVatWithFailure }) => Far('root', {
+  nothing() {},
+  pretend: () => exitVatWithFailure(Error('meter underflow, vat terminated')),
+  spin() { for (;;); },
+  work() { for (let i = 0; i < 300_000; i += 1); },
+});
+"#;
+
+/// A meter pays for what was computed, also where nothing came of it; not for garbage, and not because somebody says so.
+#[test]
+fn what_meters_pay_for() {
+    let folder = Folder::new(&[("bootstrap.js", METERED), ("bundle-worker.js", BUNDLE_WORKER)]);
+    let output =
+        glassbox().args(["vat", "run"]).arg(folder.path()).args(["--instructions", "50000000"]).output().expect("it runs");
+    expect![""].assert_eq(&stdout(&output));
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+}

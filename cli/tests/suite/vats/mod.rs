@@ -3,6 +3,7 @@
 mod admin;
 mod kept;
 mod mail;
+mod receipts;
 mod run;
 mod serve;
 

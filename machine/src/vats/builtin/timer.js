@@ -14,6 +14,8 @@
 
 import { E, Far, passStyleOf } from '@endo/far';
 
+const MAX_TIME = 2n ** 53n - 1n;
+
 const toBigInt = (value, what) => {
   if (typeof value === 'bigint') return value;
   if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt(value);
@@ -79,6 +81,7 @@ export const buildRootObject = ({ D }) => {
     const first = events.length > 0 ? events[0].time : undefined;
     if (first === armed) return;
     if (armed !== undefined) D(device).removeWakeup(wakeupHandler);
+    armed = undefined;
     if (first !== undefined) D(device).setWakeup(first, wakeupHandler);
     armed = first;
   };
@@ -98,6 +101,7 @@ export const buildRootObject = ({ D }) => {
   };
 
   const insert = event => {
+    if (event.time > MAX_TIME) throw RangeError('that is too late for a timer');
     let low = 0;
     let high = events.length;
     while (low < high) {
@@ -140,8 +144,8 @@ export const buildRootObject = ({ D }) => {
           reject(Error('TimerCancelled'));
         },
       };
-      remember(token, event);
       insert(event);
+      remember(token, event);
     });
   };
 
@@ -171,12 +175,12 @@ export const buildRootObject = ({ D }) => {
       },
     };
     const at = now();
-    remember(token, event);
     if (start === at) {
       event.fire(at);
     } else {
       event.time = around(start, interval, at).next.time;
       insert(event);
+      remember(token, event);
     }
   };
 

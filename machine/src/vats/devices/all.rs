@@ -8,6 +8,9 @@ use crate::vats::kernel::{Kernel, Party, ROWS};
 use ledger::WriteSet;
 use std::collections::{BTreeMap, BTreeSet};
 
+/// What is called from outside to reach the command device.
+pub const COMMAND: &str = "command";
+
 /// For each peer what there is with it.
 pub type Mail = BTreeMap<String, mailbox::Peer>;
 
@@ -124,6 +127,12 @@ impl Devices {
         }
     }
 
+    /// The transaction is undone, of which this was the first crank: all is as it is in the rows.
+    pub(crate) fn undo_transaction(&mut self) {
+        self.abandon();
+        self.undone.clear();
+    }
+
     /// A vat calls a device.
     pub(crate) fn call(
         &mut self,
@@ -142,12 +151,12 @@ impl Devices {
     /// Something has come from outside for a device.
     pub(crate) fn input(&mut self, id: u64, work: &Work, time_ms: u64, outlet: &mut dyn Outlet) -> Result<(), String> {
         let any = self.all.get_mut(&id).ok_or("The device is gone")?;
+        self.before.entry(id).or_insert_with(|| any.device().save());
         match (any, work) {
             (Any::Mailbox(mailbox), Work::Mail { peer, messages, ack }) => {
                 self.mail = true;
                 mailbox.deliver_inbound(peer, messages, *ack, outlet).map(|_| ())
             }
-            (Any::Command(command), Work::Command(json)) => command.inbound(json, outlet).map(|_| ()),
             (Any::Timer(timer), _) if time_ms > timer.last_polled() => timer.poll(time_ms, outlet).map(|_| ()),
             _ => Ok(()),
         }
@@ -155,8 +164,9 @@ impl Devices {
 
     /// Adds the state of those that have changed.
     pub(crate) fn write(&mut self, writes: &mut WriteSet) {
+        let undone = std::mem::take(&mut self.undone);
         for (id, any) in &mut self.all {
-            if any.device().changed() || self.undone.remove(id) {
+            if any.device().changed() || undone.contains(id) {
                 writes.put(ROWS, row(*id), any.device().save());
                 any.device_mut().saved();
             }
@@ -166,17 +176,42 @@ impl Devices {
     /// What the outside may call, as far as it is known.
     pub fn methods(&self) -> Vec<String> {
         let http = self.all.values().find_map(|any| if let Any::Http(http) = any { Some(http) } else { None });
-        http.and_then(http::Http::methods).map(<[String]>::to_vec).unwrap_or_default()
+        let mut methods = http.and_then(http::Http::methods).map(<[String]>::to_vec).unwrap_or_default();
+        if self.takes_commands() && !methods.iter().any(|method| method == COMMAND) {
+            methods.push(COMMAND.into());
+            methods.sort();
+        }
+        methods
+    }
+
+    /// Whether a vat has said that it takes commands.
+    pub(crate) fn takes_commands(&self) -> bool {
+        self.all.values().any(|any| matches!(any, Any::Command(command) if command.is_open()))
+    }
+
+    /// A call of [`COMMAND`] for the device `id`: its number, the digest of its input, and its argument.
+    pub(crate) fn command(
+        &mut self,
+        id: u64,
+        number: u64,
+        input: String,
+        json: &str,
+        outlet: &mut dyn Outlet,
+    ) -> Result<(), String> {
+        let Some(Any::Command(command)) = self.all.get_mut(&id) else { return Err("The device is gone".into()) };
+        self.before.entry(id).or_insert_with(|| command.save());
+        command.inbound(number, input, json, outlet)
+    }
+
+    /// What was answered to commands, and what was announced, in this transaction.
+    pub(crate) fn take_commanded(&mut self) -> (Vec<command::Response>, Vec<String>) {
+        let command = self.all.values_mut().find_map(|any| if let Any::Command(command) = any { Some(command) } else { None });
+        command.map(|command| (command.take_responses(), command.take_broadcasts())).unwrap_or_default()
     }
 
     /// When the timer has to be looked at, in milliseconds since 1970.
     pub fn next_wakeup(&self) -> Option<u64> {
         self.all.values().find_map(|any| if let Any::Timer(timer) = any { timer.next_wakeup() } else { None })
-    }
-
-    /// The command device, for its answers.
-    pub fn command(&mut self) -> Option<&mut command::Command> {
-        self.all.values_mut().find_map(|any| if let Any::Command(command) = any { Some(command) } else { None })
     }
 
     /// Whether there can be mail.

@@ -1,23 +1,28 @@
-//! `devices.command`: questions from the host, each answered once, and announcements to it.
+//! `devices.command`: calls from outside, each answered once, and announcements to the operator's console.
 //!
 //! ```text
-//! host ── inbound(JSON) ──▶ handler.inbound(count, value)          vat ── sendResponse(count, isReject, value) ──▶ responses()
-//!                                                                  vat ── sendBroadcast(value) ──▶ broadcasts()
+//! call command(obj) ──▶ handler.inbound(count, obj)          vat ── sendResponse(count, isReject, obj) ──▶ what comes of the call
+//!                                                            vat ── sendBroadcast(obj) ──▶ a line of the console
 //! ```
+//!
+//! `count` is the call's number in the log.
 
 use super::{Arguments, CapData, Device, Handler, Kept, Outlet, Value, insist_root, kept_state, no_method, value};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-/// How many questions, answers or announcements may wait, each.
+/// How many calls may wait; and how many announcements may be made in one transaction.
 pub const MAX_WAITING: usize = 10_000;
 
 const METHODS: [&str; 3] = ["registerInboundHandler", "sendBroadcast", "sendResponse"];
 
-/// An answer to a question.
+/// What has come of a call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub struct Response {
+    /// The call's number in the log.
+    pub number: u64,
+    /// The digest of its input, as it was given.
+    pub input: String,
     /// Whether it is a refusal.
     pub is_reject: bool,
     /// JSON; `None` is undefined.
@@ -27,9 +32,12 @@ pub struct Response {
 #[derive(Debug, Default, Serialize, Deserialize)]
 struct State {
     handler: Option<Handler>,
-    next: u64,
-    open: BTreeSet<u64>,
-    responses: BTreeMap<u64, Response>,
+    /// Calls that wait: the digests of their inputs, by number.
+    open: BTreeMap<u64, String>,
+    // What is taken at the end of each transaction.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    responses: Vec<Response>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     broadcasts: Vec<String>,
 }
 
@@ -45,37 +53,34 @@ impl Command {
         Ok(Self { kept: Kept::load("command", saved)? })
     }
 
-    /// A question, as JSON. Its number: the answer will be under it.
-    pub fn inbound(&mut self, json: &str, outlet: &mut dyn Outlet) -> Result<u64, String> {
+    /// Whether a vat takes calls.
+    pub fn is_open(&self) -> bool {
+        self.kept.state.handler.is_some()
+    }
+
+    /// A call, with its argument as JSON. Its number and the digest of its input will be those of its response.
+    pub fn inbound(&mut self, number: u64, input: String, json: &str, outlet: &mut dyn Outlet) -> Result<(), String> {
         let Some(handler) = self.kept.state.handler.clone() else {
             return Err("inboundCallback before registerInboundHandler".into());
         };
         let asked = value::from_json(json)?;
         if self.kept.state.open.len() >= MAX_WAITING {
-            return Err(format!("{MAX_WAITING} questions wait for an answer already"));
+            return Err(format!("{MAX_WAITING} commands wait for an answer already"));
         }
-        let state = self.kept.change();
-        let count = state.next;
-        state.next += 1;
-        state.open.insert(count);
-        handler.send(outlet, "inbound", vec![Value::Number(count as f64), asked]);
-        Ok(count)
+        self.kept.change().open.insert(number, input);
+        handler.send(outlet, "inbound", vec![Value::Number(number as f64), asked]);
+        Ok(())
     }
 
-    /// What has been answered and not taken yet.
-    pub fn responses(&self) -> &BTreeMap<u64, Response> {
-        &self.kept.state.responses
-    }
-
-    /// Takes an answer.
-    pub fn take_response(&mut self, count: u64) -> Option<Response> {
-        if !self.kept.state.responses.contains_key(&count) {
-            return None;
+    /// What was answered since this was asked last.
+    pub fn take_responses(&mut self) -> Vec<Response> {
+        if self.kept.state.responses.is_empty() {
+            return Vec::new();
         }
-        self.kept.change().responses.remove(&count)
+        std::mem::take(&mut self.kept.change().responses)
     }
 
-    /// Takes what was announced, as JSON.
+    /// What was announced since this was asked last, as JSON.
     pub fn take_broadcasts(&mut self) -> Vec<String> {
         if self.kept.state.broadcasts.is_empty() {
             return Vec::new();
@@ -84,28 +89,25 @@ impl Command {
     }
 
     fn respond(&mut self, args: &mut Arguments) -> Result<(), String> {
-        let count = args.nat()?;
+        let number = args.nat()?;
         let is_reject = match args.next() {
             Value::Bool(is_reject) => is_reject,
             other => return Err(format!("isReject is {}", other.describe())),
         };
         let body = args.next().to_json()?;
-        if !self.kept.state.open.contains(&count) {
-            return Err(format!("unknown response index {count}"));
-        }
-        if self.kept.state.responses.len() >= MAX_WAITING {
-            return Err(format!("{MAX_WAITING} answers wait for the host already"));
+        if !self.kept.state.open.contains_key(&number) {
+            return Err(format!("unknown response index {number}"));
         }
         let state = self.kept.change();
-        state.open.remove(&count);
-        state.responses.insert(count, Response { is_reject, body });
+        let input = state.open.remove(&number).unwrap_or_default();
+        state.responses.push(Response { number, input, is_reject, body });
         Ok(())
     }
 
     fn broadcast(&mut self, args: &mut Arguments) -> Result<(), String> {
         let json = args.next().to_json()?.unwrap_or_else(|| "null".into());
         if self.kept.state.broadcasts.len() >= MAX_WAITING {
-            return Err(format!("{MAX_WAITING} announcements wait for the host already"));
+            return Err(format!("{MAX_WAITING} announcements were made in this transaction already"));
         }
         self.kept.change().broadcasts.push(json);
         Ok(())

@@ -24,7 +24,7 @@ pub mod vat_admin;
 #[cfg(test)]
 mod tests;
 
-pub use all::{Devices, Mail};
+pub use all::{COMMAND, Devices, Mail};
 use serde::{Deserialize, Serialize};
 use value::{Dialect, Value};
 

@@ -231,18 +231,20 @@ fn a_repeater_does_not_drift() {
 #[test]
 fn commands_are_answered_once() {
     let (mut command, mut kernel) = (Command::default(), Kernel::default());
-    assert_eq!(command.inbound("1", &mut kernel).unwrap_err(), "inboundCallback before registerInboundHandler");
+    assert_eq!(command.inbound(3, "aa".into(), "1", &mut kernel).unwrap_err(), "inboundCallback before registerInboundHandler");
     call(&mut command, &mut kernel, "registerInboundHandler", r#"#["$0"]"#, &["o-10"]);
-    assert_eq!(command.inbound(r#"{"a":["-x"]}"#, &mut kernel).unwrap(), 0);
-    assert_eq!(kernel.sent, [r#"o-10!inbound#[0,{"a":["!-x"]}]"#]);
-    assert_eq!(call(&mut command, &mut kernel, "sendResponse", r#"#[0,false,{"b":2}]"#, &[]), r##"#"#undefined""##);
+    command.inbound(3, "aa".into(), r#"{"a":["-x"]}"#, &mut kernel).unwrap();
+    assert_eq!(kernel.sent, [r#"o-10!inbound#[3,{"a":["!-x"]}]"#]);
+    let mut command = Command::load(&command.save()).unwrap();
+    assert_eq!(call(&mut command, &mut kernel, "sendResponse", r#"#[3,false,{"b":2}]"#, &[]), r##"#"#undefined""##);
     assert_eq!(
-        call(&mut command, &mut kernel, "sendResponse", r#"#[0,false,1]"#, &[]),
-        "Error: error during sendResponse: unknown response index 0"
+        call(&mut command, &mut kernel, "sendResponse", r#"#[3,false,1]"#, &[]),
+        "Error: error during sendResponse: unknown response index 3"
     );
     let mut command = Command::load(&command.save()).unwrap();
-    assert_eq!(command.take_response(0), Some(Response { is_reject: false, body: Some(r#"{"b":2}"#.into()) }));
-    assert!(command.responses().is_empty());
+    let response = Response { number: 3, input: "aa".into(), is_reject: false, body: Some(r#"{"b":2}"#.into()) };
+    assert_eq!(command.take_responses(), [response]);
+    assert!(command.take_responses().is_empty());
     call(&mut command, &mut kernel, "sendBroadcast", r#"["x"]"#, &[]);
     assert_eq!(command.take_broadcasts(), [r#""x""#]);
     assert!(call(&mut command, &mut kernel, "sendBroadcast", &format!("[{SLOT}]"), &["o-10"]).starts_with("Error: error during"));

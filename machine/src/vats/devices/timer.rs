@@ -32,9 +32,11 @@ struct Repeater {
 impl Repeater {
     /// The first of its times after `now`; before its start, one that is a whole number of intervals away from it.
     fn after(&self, now: u64) -> u64 {
+        // No repeater is made without an interval, but a row may say what it likes.
+        let interval = self.interval.max(1);
         match now.checked_sub(self.start) {
-            Some(age) => now - age % self.interval + self.interval,
-            None => now + self.interval + (self.start - now) % self.interval,
+            Some(age) => (now - age % interval).saturating_add(interval),
+            None => now.saturating_add(interval).saturating_add((self.start - now) % interval),
         }
     }
 }

@@ -3,10 +3,49 @@
 use super::refs::KRef;
 use serde::{Deserialize, Serialize};
 
-/// The most bytes of a body.
-pub const BODY_BYTES: usize = 10_000_000;
+/// The most characters of a body, as JavaScript counts them.
+pub const BODY_CHARS: usize = 10_000_000;
 /// The most slots.
 pub const SLOTS: usize = 10_000;
+/// The most values that a body may hold, of whatever size: each costs who reads it thousands of instructions.
+pub const VALUES: usize = 50_000;
+/// The most digits of a BigInt, which cost by their square.
+const DIGITS: usize = 5_000;
+
+/// Whether a body is too long.
+pub fn is_too_long(body: &str) -> bool {
+    body.len() > BODY_CHARS && body.encode_utf16().count() > BODY_CHARS
+}
+
+/// Whether a vat can be given this JSON without danger to it.
+pub fn is_digestible(json: &str) -> bool {
+    if json.len() <= DIGITS {
+        return true;
+    }
+    let is_smallcaps = json.starts_with('#');
+    let (mut values, mut at) = (0, 0);
+    let bytes = json.as_bytes();
+    while let Some(&byte) = bytes.get(at) {
+        at += 1;
+        match byte {
+            b',' | b'[' | b'{' => values += 1,
+            b'"' => {
+                let begin = at;
+                while let Some(&byte) = bytes.get(at)
+                    && byte != b'"'
+                {
+                    at += if byte == b'\\' { 2 } else { 1 };
+                }
+                if is_smallcaps && matches!(bytes.get(begin), Some(b'+' | b'-')) && at - begin > DIGITS {
+                    return false;
+                }
+                at += 1;
+            }
+            _ => {}
+        }
+    }
+    values <= VALUES
+}
 
 /// A body and its slots, as the kernel knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -154,6 +193,32 @@ mod tests {
         assert_eq!(name(&format!("#[\"deep\",{}1{}]", "[".repeat(1000), "]".repeat(1000))), "deep");
         for none in ["", "#", "#[", "#{}", "nonsense", &"[".repeat(1000)] {
             assert_eq!(name(none), "?", "{none}");
+        }
+    }
+
+    #[test]
+    fn what_can_be_digested() {
+        let many = |text: &str, times: usize| format!("#[{}0]", text.repeat(times));
+        for body in [
+            many("1,", VALUES - 1),
+            many("\"a,[,{\",", 40_000),
+            many("\"\\\"[,,\",", 30_000),
+            format!("#\"+{}\"", "9".repeat(4_000)),
+        ] {
+            assert!(is_digestible(&body), "{} bytes", body.len());
+        }
+        for body in [
+            many("1,", VALUES),
+            many("[],", 30_000),
+            many("{\"a\":1},", 30_000),
+            format!("#[\"-{}\"]", "9".repeat(6_000)),
+            many("\"\\\\\",", VALUES),
+        ] {
+            assert!(!is_digestible(&body), "{} bytes", body.len());
+        }
+        // Bodies that are none are somebody else's concern.
+        for body in ["\"".repeat(10_000), format!("\"{}\\", "x".repeat(10_000))] {
+            is_digestible(&body);
         }
     }
 

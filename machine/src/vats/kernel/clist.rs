@@ -1,5 +1,6 @@
 //! Translation between the kernel's names and a vat's, and who is counted for it.
 
+use super::capdata::{SLOTS, is_digestible, is_too_long};
 use super::refs::{KRef, Kind, Party, VRef};
 use super::syscalls::Illegal;
 use super::tables::{Entry, Object, Promise};
@@ -80,6 +81,9 @@ impl Kernel {
         let Some(member) = self.tables.member_mut(party) else { return String::new() };
         let n = member.next[which];
         member.next[which] += 1;
+        if letter == 'o' && member.is_reaped_as_usual() {
+            member.reap_in = member.reap_in.saturating_sub(1);
+        }
         let vref = format!("{letter}-{n}");
         self.tables.put_entry(party, kref, Entry { vref: vref.clone(), reachable: true });
         self.refer(kref);
@@ -136,7 +140,7 @@ impl Kernel {
 
     /// What a party says, in the kernel's names.
     pub fn import_data(&mut self, party: Party, body: &str, slots: &[&str]) -> Result<CapData, Illegal> {
-        if body.len() > super::capdata::BODY_BYTES || slots.len() > super::capdata::SLOTS {
+        if is_too_long(body) || slots.len() > SLOTS || !is_digestible(body) {
             return Err(Illegal("syscall capdata too large".into()));
         }
         let slots = slots.iter().map(|vref| self.import(party, vref)).collect::<Result<_, _>>()?;

@@ -27,7 +27,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub use capdata::{CapData, Dialect, Message};
+pub use capdata::{CapData, Dialect, Message, VALUES, is_digestible};
 pub use refs::{KRef, Kind, Party, VRef};
 pub use rows::{LOG, ROWS, STORE};
 pub use syscalls::{GcCall, Illegal, Resolution};
@@ -35,8 +35,21 @@ pub use tables::{Counters, Entry, GcKind, Item, Member, Meter, Object, Promise, 
 
 use std::collections::BTreeSet;
 
-/// Deliveries after which a vat has to say what it does not need any more.
+/// Deliveries and imports after which a vat has to say what it does not need any more, unless that takes it long.
 pub const REAP_INTERVAL: u64 = 1_000;
+
+/// What that may add to each of them, in instructions: a tenth of what a small delivery takes. It looks at the whole heap, so a vat
+/// that holds much is asked less often.
+const REAP_SHARE: u64 = 20_000;
+
+/// What a vat has said of its garbage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaped {
+    /// All, in so many instructions.
+    All(u64),
+    /// There is more.
+    Some,
+}
 
 /// See the [module](self).
 #[derive(Default)]
@@ -96,6 +109,13 @@ pub enum Delivery {
     Start(VatData),
     /// It is to be upgraded: this is what others hear of what it had to decide.
     Stop(VatData),
+}
+
+impl Delivery {
+    /// Whether it is of garbage alone: no vat pays for that, as no two of the same story have the same garbage.
+    pub fn is_of_garbage(&self) -> bool {
+        matches!(self, Delivery::Gc(..) | Delivery::BringOutYourDead)
+    }
 }
 
 /// What is next.
@@ -218,11 +238,16 @@ impl Kernel {
         }
     }
 
-    /// A delivery has succeeded: the vat may have to say soon what it does not need any more.
-    pub fn delivered(&mut self, vat: u64, is_reap: bool) {
+    /// A delivery has succeeded: the vat may have to say soon what it does not need any more, or just has.
+    pub fn delivered(&mut self, vat: u64, reaped: Option<Reaped>) {
         let Some(member) = self.tables.member_mut(Party::Vat(vat)) else { return };
         member.deliveries += 1;
-        member.reap_in = if is_reap { member.reap_every } else { member.reap_in.saturating_sub(1) };
+        member.reap_in = match reaped {
+            None => member.reap_in.saturating_sub(1),
+            Some(Reaped::Some) => 0,
+            Some(Reaped::All(took)) if member.is_reaped_as_usual() => REAP_INTERVAL.max(took / REAP_SHARE),
+            Some(Reaped::All(_)) => member.reap_every,
+        };
         if member.reap_in == 0 && member.reap_every > 0 && !member.raw {
             self.tables.set_reap(vat, true);
         }
@@ -241,6 +266,12 @@ impl Kernel {
         self.settled.clear();
         self.maybe_free.clear();
         self.redirected.clear();
+    }
+
+    /// Undoes a transaction that has come no further than what an input does itself: nothing is to be written.
+    pub fn undo_transaction(&mut self) {
+        self.abandon();
+        self.tables.forget_changes();
     }
 
     /// Queues a message as the kernel's own, or a device's. What it speaks of gets another reference.

@@ -5,6 +5,9 @@ use super::tables::{Item, PromiseState};
 use super::{CapData, Delivery, Dialect, Kernel, Next, Settled};
 use std::collections::BTreeSet;
 
+/// One delivery tells of no further promises after so many bytes.
+const TOLD_BYTES: usize = 16_000_000;
+
 impl Kernel {
     /// Whether a vat decides a promise.
     pub(super) fn decides(&self, vat: u64, id: u64) -> bool {
@@ -106,12 +109,17 @@ impl Kernel {
         // Not before all have their names here: who is told may be who has resolved it.
         let mut told: Vec<u64> = vec![id];
         let mut seen = BTreeSet::from([id]);
-        let mut at = 0;
+        let (mut at, mut bytes) = (0, 0);
         while let Some(&id) = told.get(at) {
             at += 1;
             let Some(PromiseState::Resolved { data, .. }) = self.tables.promise(id).map(|promise| &promise.state) else {
                 continue;
             };
+            // Of what is left out the vat hears by itself.
+            bytes += data.body.len();
+            if bytes > TOLD_BYTES {
+                break;
+            }
             for slot in data.slots.clone() {
                 let KRef::Promise(other) = slot else { continue };
                 let resolved =

@@ -8,6 +8,8 @@
 //!   ko20                   {"owner":"v1","refs":[2,2]}            reachable, recognizable
 //!   kp40                   {"refs":1,"decider":"v1","subscribers":["v2"],"queue":[0,0]}
 //!   kp40                   {"refs":1,"state":"fulfilled","body":"…","slots":["ko20"],"untold":["v2"],"resolver":"v1"}
+//!   kp40                   {"refs":1,"watch":4,"input":"64 hex",…}  the kernel waits for it: 0 for `bootstrap`, or a call's number
+//!                                                                and 1, and the digest of its input
 //!   kp40.queue.N, run.N    {"send":"ko20","method":"…","body":"…","slots":[…],"result":"kp41"}   N of 16 digits
 //!   run.N                  {"notify":"v2","promise":"kp40"}       and {"start":…}, {"upgrade":…}
 //!   gc.v1.ACTION.ko20      (empty)                                ACTION: 0 dropExport, 1 retireExport, 2 retireImport
@@ -94,6 +96,8 @@ struct PromiseRow {
     refs: u32,
     #[serde(default, skip_serializing_if = "is_default")]
     watch: Option<u64>,
+    #[serde(default, skip_serializing_if = "is_default")]
+    input: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
     decider: Option<String>,
     #[serde(default, skip_serializing_if = "is_default")]
@@ -260,12 +264,17 @@ impl MemberRow {
 fn promise_row(promise: &Promise) -> PromiseRow {
     let watch = promise.watch.map(|watch| match watch {
         Watch::Bootstrap => 0,
-        Watch::Call(entry) => entry + 1,
+        Watch::Call { number, .. } => number + 1,
     });
+    let input = match promise.watch {
+        Some(Watch::Call { input, .. }) => Some(ledger::hex::encode(&input)),
+        Some(Watch::Bootstrap) | None => None,
+    };
     let vats = |vats: &BTreeSet<u64>| vats.iter().map(|&vat| vat_name(vat)).collect();
     let mut row = PromiseRow {
         refs: promise.refs,
         watch,
+        input,
         decider: None,
         subscribers: Vec::new(),
         queue: (0, 0),
@@ -348,7 +357,15 @@ fn krefs(slots: Vec<String>) -> Result<Vec<KRef>, NoRef> {
 impl PromiseRow {
     fn read(self) -> Result<Promise, NoRef> {
         let vats = |names: Vec<String>| names.iter().map(|name| vat_of(name)).collect::<Result<BTreeSet<u64>, _>>();
-        let watch = self.watch.map(|n| if n == 0 { Watch::Bootstrap } else { Watch::Call(n - 1) });
+        let watch = match (self.watch, self.input) {
+            (None, None) => None,
+            (Some(0), None) => Some(Watch::Bootstrap),
+            (Some(n), Some(input)) if n > 0 => {
+                let input = ledger::hex::decode(&input).ok_or(NoRef(input))?;
+                Some(Watch::Call { number: n - 1, input })
+            }
+            (_, input) => return Err(NoRef(input.unwrap_or_default())),
+        };
         let vat = |name: Option<String>| name.map(|name| vat_of(&name)).transpose();
         let state = match self.state.as_deref() {
             None => PromiseState::Unresolved {
@@ -423,6 +440,9 @@ fn read_rows(state: &State, tables: &mut Tables) -> Result<(), Fault> {
         let (key, entry) = row?;
         let n = std::str::from_utf8(&key).ok().and_then(|key| key.parse().ok()).ok_or_else(|| malformed("log"))?;
         tables.put_log(n, String::from_utf8_lossy(entry.value()).into_owned());
+    }
+    if !tables.queues_are_whole() {
+        return Err(malformed("queue"));
     }
     Ok(())
 }

@@ -6,6 +6,7 @@
 
 use super::capdata::{CapData, Dialect, Message};
 use super::refs::{KRef, Party};
+use ledger::Hash;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An object that a vat has exported.
@@ -24,8 +25,13 @@ pub struct Object {
 pub enum Watch {
     /// The call that starts it all.
     Bootstrap,
-    /// A call from outside, by its number in the log of calls.
-    Call(u64),
+    /// A call from outside.
+    Call {
+        /// Its number in the log of calls.
+        number: u64,
+        /// SHA-256 of its input, as the log has it.
+        input: Hash,
+    },
 }
 
 /// A promise.
@@ -119,9 +125,9 @@ pub struct Member {
     pub next: [u64; 3],
     /// Deliveries so far.
     pub deliveries: u64,
-    /// Deliveries that are left before it has to say what it does not need any more.
+    /// Deliveries and imports that are left before it has to say what it does not need any more.
     pub reap_in: u64,
-    /// How many there are each time; 0 for never.
+    /// How many there are each time, deliveries alone if somebody has said how many; 0 for never.
     pub reap_every: u64,
     /// It was made while others ran, by `vatAdmin`, which hears of its end.
     pub dynamic: bool,
@@ -133,6 +139,13 @@ pub struct Member {
     pub meter: Option<u64>,
     /// Bytes of its heap; 0 before it was saved, and for devices.
     pub heap_bytes: u64,
+}
+
+impl Member {
+    /// Nobody has said how often.
+    pub(super) fn is_reaped_as_usual(&self) -> bool {
+        self.reap_every == super::REAP_INTERVAL
+    }
 }
 
 /// What waits to be done.
@@ -638,6 +651,12 @@ impl Tables {
         std::mem::take(&mut self.dirty)
     }
 
+    /// Everything is as the state has it.
+    pub(super) fn forget_changes(&mut self) {
+        self.dirty.clear();
+        self.undo.clear();
+    }
+
     /// The stores are in the state now.
     pub(super) fn forget_stores(&mut self) {
         self.store.clear();
@@ -646,8 +665,16 @@ impl Tables {
     /// Puts what was read from the state, which is no change.
     pub(super) fn restore(&mut self, put: impl FnOnce(&mut Tables)) {
         put(self);
-        self.dirty.clear();
-        self.undo.clear();
+        self.forget_changes();
+    }
+
+    /// Whether no promise says that more waits for it than there is.
+    pub(super) fn queues_are_whole(&self) -> bool {
+        let most = self.queued.len() as u64;
+        self.promises.values().all(|promise| match &promise.state {
+            PromiseState::Unresolved { queue, .. } => queue.1 - queue.0 <= most,
+            PromiseState::Resolved { .. } => true,
+        })
     }
 
     pub(super) fn set_counters(&mut self, counters: Counters) {

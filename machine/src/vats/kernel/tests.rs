@@ -42,7 +42,7 @@ fn deliver(kernel: &mut Kernel) -> (u64, Delivery) {
 }
 
 fn done(kernel: &mut Kernel, vat: u64) {
-    kernel.delivered(vat, false);
+    kernel.delivered(vat, None);
     kernel.finish();
 }
 
@@ -166,7 +166,7 @@ fn no_vat_reaches_beyond_its_c_list_or_decides_for_others() {
     assert_eq!(illegal(kernel.syscall_resolve(1, &[("p+6", false, "1", vec![])])), "kp42 is decided by nobody yet, not v1");
     assert_eq!(illegal(kernel.syscall_gc(1, GcCall::DropImports, &["o+0"])), "o+0 is not one of its imports");
     assert_eq!(illegal(kernel.syscall_gc(1, GcCall::RetireExports, &["o+0"])), "o+0 is still reachable");
-    let large = "x".repeat(super::capdata::BODY_BYTES + 1);
+    let large = "x".repeat(super::capdata::BODY_CHARS + 1);
     assert_eq!(illegal(kernel.syscall_send(1, "o+0", Some("x".into()), &large, &[], None)), "syscall capdata too large");
 }
 
@@ -293,7 +293,7 @@ fn what_is_written_is_read_again() {
     kernel.syscall_subscribe(vat, "p+5").unwrap();
     kernel.syscall_resolve(vat, &[("p+9", true, "#\"no\"", vec![])]).unwrap();
     kernel.tables_mut().append_log("line");
-    let watch = kernel.watch(Watch::Call(3));
+    let watch = kernel.watch(Watch::Call { number: 3, input: [7; 32] });
     kernel.send(roots[1], Message { method: None, args: CapData::default(), result: Some(watch) });
     kernel.start(2, CapData { body: "#{}".into(), slots: vec![roots[0]] });
     kernel.tables_mut().put_meter(1, Meter { remaining: 5, threshold: 1, unlimited: false, armed: true });

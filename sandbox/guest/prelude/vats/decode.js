@@ -17,6 +17,7 @@
   const arrived = new WeakSet(); // errors that were thrown elsewhere
   const { isSafeInteger } = Number;
   const QCLASS = '@qclass';
+  const MAX_DIGITS = 5_001; // and a sign; they cost by their square
 
   // No cycle is possible, and every property is data.
   const done = (record) => {
@@ -248,6 +249,7 @@
             if (this.old) throw new TypeError(`invalid digits typeof ${typeof digits}`);
             Fail`invalid digits typeof ${q(typeof digits)}`;
           }
+          if (digits.length > MAX_DIGITS) throw new RangeError('too many digits');
           return BigInt(digits);
         }
         case 'symbol': {

@@ -230,7 +230,8 @@
     references.kinds.set(kind.id, kind);
     if (receiveAmplifier !== undefined) receiveAmplifier(amplifier(kind, providers));
     if (receiveInstanceTester !== undefined) receiveInstanceTester(tester(kind, providers));
-    return harden((...args) => instance(kind, init === undefined ? {} : init, args, finish));
+    const makeNewInstance = (...args) => instance(kind, init === undefined ? {} : init, args, finish);
+    return harden(makeNewInstance);
   }
 
   function checkGuards(tag, names, guards) {

@@ -25,6 +25,10 @@
   // Of the arguments of one syscall.
   const MAX_BODY_CHARS = 10_000_000;
   const MAX_SLOTS = 10_000;
+  const MAX_VALUES = 50_000;
+  const MAX_DIGITS = 5_000;
+
+  const QUOTE = 34, COMMA = 44, BRACKET = 91, BACKSLASH = 92, BRACE = 123;
 
   let is2019 = false;
   let retires = true; // kernel and vat forget a promise that is resolved
@@ -74,6 +78,30 @@
 
   const tooLarge = harden(new Error('syscall capdata too large'));
 
+  // Whether whoever is given this can read it within its limits: the kernel takes nothing else.
+  function isDigestible(body) {
+    if (body.length <= MAX_DIGITS) return true;
+    const isSmallcaps = body[0] === '#';
+    let values = 0;
+    for (let at = 0; at < body.length;) {
+      const code = body.charCodeAt(at++);
+      if (code === QUOTE) {
+        const begin = at;
+        for (let isEscaped = true; isEscaped; at++) {
+          at = body.indexOf('"', at);
+          let slashes = 0;
+          while (body.charCodeAt(at - 1 - slashes) === BACKSLASH) slashes++;
+          isEscaped = slashes % 2 === 1;
+        }
+        const isNumber = isSmallcaps && (body[begin] === '+' || body[begin] === '-');
+        if (isNumber && at - 1 - begin > MAX_DIGITS) return false;
+      } else if (code === COMMA || code === BRACKET || code === BRACE) {
+        if (++values > MAX_VALUES) return false;
+      }
+    }
+    return true;
+  }
+
   // What a value is in a message, or throws why it cannot be. `check` is asked about the slots before the kernel knows any.
   function write(value, check) {
     return outgoing(value, undefined, false, check);
@@ -84,7 +112,7 @@
     try {
       data = isArgs ? writeArgs(value, method) : writeValue(value);
       const { body, slots } = data;
-      if (body.length > MAX_BODY_CHARS || slots.length > MAX_SLOTS) throw tooLarge;
+      if (body.length > MAX_BODY_CHARS || slots.length > MAX_SLOTS || !isDigestible(body)) throw tooLarge;
       if (check !== undefined) check(slots);
     } catch (error) {
       forgetAllocated();

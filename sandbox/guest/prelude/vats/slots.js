@@ -15,6 +15,7 @@
   const { stringify } = JSON;
 
   const OP_GC = 79;
+  const MOST_DEAD = 4_000; // that one delivery looks at
   const FIRST_PROMISE = 5;
 
   const vrefs = new WeakMap(); // object or promise -> vref
@@ -184,10 +185,12 @@
     if (refusal !== undefined) throw new Error(refusal[1]);
   }
 
-  // Finds what has gone, and tells. Virtual objects that go may take others with them.
+  // Finds what has gone, and tells, of some of it if it is much: the kernel asks again. Virtual objects that go may take others with
+  // them.
   async function bringOutYourDead() {
     if (runtime.virtual !== undefined) runtime.virtual.beforeCollection();
     await tellOfTheDead(false);
+    return dead.size > 0 ? 'more' : undefined;
   }
 
   // The heap comes to an end: what no durable data holds has gone. Of the objects that end with it the kernel knows itself.
@@ -201,13 +204,20 @@
     const dropImports = [];
     const retire = new Set();
     const retired = [];
-    for (;;) {
-      if (!isLast) gc();
+    let left = isLast ? Infinity : MOST_DEAD;
+    while (left > 0) {
+      if (!isLast && dead.size < left) gc();
       // Finalizers are jobs, and before this one in the queue.
       await undefined;
       if (dead.size === 0) break;
-      const gone = [...dead].sort(byNumber);
-      dead.clear();
+      const gone = [];
+      for (const vref of dead) {
+        if (gone.length === left) break;
+        gone[gone.length] = vref;
+        dead.delete(vref);
+      }
+      left -= gone.length;
+      gone.sort(byNumber);
       for (let i = 0; i < gone.length; i++) {
         const vref = gone[i];
         const { virtual } = runtime;

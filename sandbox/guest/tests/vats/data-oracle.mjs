@@ -1,10 +1,9 @@
-// The scenarios of data.js under Agoric's liveslots: `node --expose-gc data-oracle.mjs DIR`, where DIR/node_modules has
-// @agoric/swingset-liveslots and @agoric/vat-data.
+// The scenarios of data.js under Agoric's liveslots: `node --expose-gc --single-threaded data-oracle.mjs DIR`, where
+// DIR/node_modules has what endo/package.json asks for.
 import { createRequire } from 'node:module';
 import { readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
-import { setFlagsFromString } from 'node:v8';
 
 process.env.ONLY_WELL_FORMED_STRINGS_PASSABLE = 'enabled';
 const dir = resolve(process.argv[2] ?? '.');
@@ -13,7 +12,6 @@ const load = (name) => import(pathToFileURL(require.resolve(name)).href);
 const file = (name) => import(pathToFileURL(join(dir, 'node_modules', name)).href);
 const print = (line) => process.stdout.write(`${line}\n`);
 process.on('unhandledRejection', () => {});
-setFlagsFromString('--expose-gc');
 const { WeakRef, FinalizationRegistry, gc } = globalThis;
 
 await load('ses');
@@ -29,12 +27,12 @@ const { SCENARIOS, makeStore, show } = globalThis.DATA;
 
 const tick = () => new Promise((done) => setImmediate(done));
 const quiet = async () => { for (let i = 0; i < 3; i++) await tick(); };
+// Finalizers are tasks of their own, which come when the engine likes.
 async function gcAndFinalize() {
-  for (let i = 0; i < 3; i++) {
-    await tick();
-    await tick();
+  for (let i = 0; i < 4; i++) {
+    await quiet();
     gc();
-    await tick();
+    await new Promise((done) => setTimeout(done, 1));
   }
 }
 const meterControl = { assertNotMetered() {}, assertIsMetered() {}, runWithoutMetering: (f, ...a) => f(...a), runWithoutMeteringAsync: (f, ...a) => Promise.resolve(f(...a)), unmetered: (f) => f };

@@ -1,7 +1,7 @@
-// The cases under Endo's packages: `node oracle.mjs DIR`, where DIR/node_modules has them (and, for the dialect of 2019,
-// DIR/old/node_modules has @agoric/marshal 0.1.1).
+// The cases under Endo's packages, and for the dialect of 2019 under @agoric/marshal: `node oracle.mjs DIR`, where
+// DIR/node_modules has what endo/package.json asks for.
 import { createRequire } from 'node:module';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
@@ -21,13 +21,12 @@ const [far, marshal, promiseKit, nat, patterns, exo] = [await load('@endo/far'),
 
 // Its slots are ours: `serializeSlot` and `unserializeSlot` of 2019 did the numbering, too.
 async function of2019() {
-  const base = join(dir, 'old/node_modules/@agoric');
-  if (!existsSync(base)) return undefined;
   const home = mkdtempSync(join(tmpdir(), 'marshal2019-'));
-  writeFileSync(join(home, 'marshal.mjs'), readFileSync(join(base, 'marshal/marshal.js'), 'utf8')
+  writeFileSync(join(home, 'marshal.mjs'), readFileSync(join(dir, 'node_modules/@agoric/marshal/marshal.js'), 'utf8')
     .replace(/^import harden.*$/m, 'const harden = globalThis.harden;')
     .replace(/^import Nat.*$/m, "const Nat = (n) => { if (!Number.isSafeInteger(n)) throw new RangeError('not a safe integer'); if (n < 0) throw new RangeError('negative'); return n; };"));
   const it = await import(pathToFileURL(join(home, 'marshal.mjs')).href);
+  rmSync(home, { recursive: true });
   return {
     passStyleOf: it.passStyleOf,
     makeMarshal: (toSlot, toValue) => it.makeMarshal(
@@ -44,7 +43,7 @@ async function of2019() {
 }
 
 const { default: run } = await import('./cases.mjs');
-const { default: more } = await import('./guards.mjs').catch(() => ({}));
+const { default: more } = await import('./guards.mjs');
 const w = { ...far, ...marshal, ...promiseKit, ...nat, HandledPromise, Compartment, assert, harden, old: await of2019(), print };
-if (more !== undefined) w.more = (tools) => more({ ...w, ...patterns, ...exo }, tools);
+w.more = (tools) => more({ ...w, ...patterns, ...exo }, tools);
 await run(w);
