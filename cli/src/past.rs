@@ -15,6 +15,8 @@ use tempfile::TempDir;
 /// A ledger to read from.
 pub struct Ledger {
     chunks: PathBuf,
+    /// The directory that is served, if it is here.
+    dir: Option<PathBuf>,
     _kept: Option<TempDir>,
 }
 
@@ -29,11 +31,15 @@ impl Ledger {
     /// The ledger of a directory, or a backend's.
     pub fn open(place: &Place) -> Result<Ledger, Failed> {
         match place {
-            Place::Dir(dir) => Ok(Ledger { chunks: download::chunks_of(dir)?, _kept: None }),
+            Place::Dir(dir) => Ok(Ledger {
+                chunks: download::chunks_of(dir)?,
+                dir: Some(dir.clone()).filter(|dir| dir.join("glassbox.json").is_file()),
+                _kept: None,
+            }),
             Place::Url(address) => {
                 let folder = folder()?;
                 download::ledger(address, folder.path(), &mut |_, _| {})?;
-                Ok(Ledger { chunks: folder.path().to_owned(), _kept: Some(folder) })
+                Ok(Ledger { chunks: folder.path().to_owned(), dir: None, _kept: Some(folder) })
             }
         }
     }
@@ -53,7 +59,14 @@ impl Ledger {
         let sandbox = sandbox::Sandbox::new().map_err(Failed::unable)?;
         let folder = folder()?;
         let state = State::open(&folder.path().join("state")).map_err(Failed::unable)?;
-        let machine = machine::past::open(sandbox, &self.storage()?, state, seqno, console).map_err(failed)?;
+        let opened = machine::past::open(sandbox, &self.storage()?, state, seqno, console);
+        let machine = opened.map_err(|error| match (&error, &self.dir) {
+            (PastError::Vats, Some(dir)) => {
+                let dir = dir.display();
+                Failed::unable(format!("{dir} holds vats, not a script: see glassbox vat trace --dir {dir}"))
+            }
+            _ => failed(error),
+        })?;
         Ok(Past { machine, _state: folder })
     }
 }
@@ -75,6 +88,7 @@ pub fn failed(error: PastError) -> Failed {
         | PastError::NoTransaction { .. }
         | PastError::Renamed { .. }
         | PastError::Bundle
+        | PastError::Vats
         | PastError::Fault(_) => Failed::unable(error),
         PastError::Read(_) | PastError::Replay(_) => Failed::new(error),
     }

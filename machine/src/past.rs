@@ -11,7 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::difference::ReplayError;
 use crate::outside::Nobody;
 use crate::records::Records;
-use crate::service::SCRIPT;
+use crate::service::{SCRIPT, VATS};
 use crate::state::State;
 use crate::{Console, Fault, Machine, Service, maps};
 use ledger::{Located, ReadError, Reader, Storage, TxId, WriteSet};
@@ -53,9 +53,12 @@ pub enum PastError {
         /// The one that stands there.
         found: TxId,
     },
-    /// It has no one realm to look into.
-    #[error("this is the ledger of a bundle or of vats: it can be audited, but not stepped through here")]
+    /// A bundle's: every request begins with the same heap.
+    #[error("this is the ledger of a bundle: it can be audited, but not stepped through here")]
     Bundle,
+    /// Vats have no one realm to look into.
+    #[error("this is the ledger of vats: it can be audited, but not stepped through here")]
+    Vats,
     /// The ledger cannot be read.
     #[error(transparent)]
     Read(#[from] ReadError),
@@ -190,8 +193,10 @@ pub fn open<S: Storage>(sandbox: Sandbox, storage: &S, state: State, until: u64,
         }
         last = Some(transaction.txid());
         let service = transaction.public().get(maps::GLASSBOX, maps::SERVICE_KEY).map(Service::decode);
-        if matches!(service, Some(Ok(service)) if service.kind != SCRIPT) {
-            return Err(PastError::Bundle);
+        match service {
+            Some(Ok(service)) if service.kind == VATS => return Err(PastError::Vats),
+            Some(Ok(service)) if service.kind != SCRIPT => return Err(PastError::Bundle),
+            _ => {}
         }
         if let Some(record) = transaction.public().get(maps::GLASSBOX, maps::CHECKPOINT_KEY)
             // One that cannot be read is found by the replay.

@@ -101,7 +101,7 @@ pub enum RehearsalError {
         failure: Failure,
     },
     /// There is no script whose calls could be run with other code.
-    #[error("this is the ledger of a bundle, not of a script")]
+    #[error("this is not the ledger of a script, but of a bundle or of vats")]
     Bundle,
     /// A record cannot be read.
     #[error("transaction {txid}: {error}")]

@@ -95,6 +95,9 @@ pub const MAIL_PAUSES: (Duration, Duration) = (Duration::from_millis(100), Durat
 /// How long to wait when the queue is full.
 pub const MAIL_BUSY_PAUSE: Duration = Duration::from_millis(20);
 
+/// How long there is no connection with another kernel after ours has not taken its mail.
+pub const MAIL_REFUSED_PAUSE: Duration = Duration::from_secs(60);
+
 const _: () = assert!(
     MAIL_FILL_BYTES + machine::vats::devices::mailbox::MAX_MESSAGE_BYTES + 24 * MAX_MAIL_MESSAGES + 4096 <= MAX_MAIL_FRAME_BYTES
 );

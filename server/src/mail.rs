@@ -9,12 +9,14 @@
 //! Lines of JSON over TCP. Either side connects; there is one connection between two kernels. Who has connected begins:
 //!
 //! ```text
-//! {"glassbox-mail":1,"from":"b","to":"a"}            who has connected
-//! {"glassbox-mail":1,"from":"a","to":"b"}            the other side; or {"refused":"why"}, and the end
-//! {"messages":[],"ack":0}                            both: the first frame
-//! {"messages":[[7,"…"],[8,"…"]],"ack":3}             both, whenever there is something to say
+//! {"glassbox-mail":1,"from":"b","to":"a","id":"64 hex"}    who has connected
+//! {"glassbox-mail":1,"from":"a","to":"b","id":"64 hex"}    the other side; or {"refused":"why"}, and the end
+//! {"messages":[],"ack":0}                                  both: the first frame; or {"refused":"why"}, and the end
+//! {"messages":[[7,"…"],[8,"…"]],"ack":3}                   both, whenever there is something to say
 //! ```
 //!
+//! - `id`: the id of the backend, which a directory keeps for life. A kernel made anew under an old name begins with message 1 again: who
+//!   has heard the old one refuses it. The id is no proof of who somebody is.
 //! - `messages`: number and text of each; numbers rise. On a new connection a side sends all that the other has not acknowledged, and
 //!   from then on what this connection has not carried yet.
 //! - `ack`: the last message of the other side that has been dealt with here. It may then forget it and all before.
@@ -38,6 +40,7 @@
 //! - On each connection a message comes after all smaller ones that were not acknowledged when it began. So they come in in order.
 //! - Nobody slow costs memory: what goes out is one snapshot, however many read it; with enough of what comes in waiting, no more is read.
 //! - Nothing comes in or goes out before a vat takes it (`registerInboundHandler`).
+//! - What waits to be taken is of one connection: the next one brings it again.
 
 mod link;
 mod wire;
@@ -50,7 +53,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 pub use wire::Secret;
 
@@ -140,6 +143,8 @@ struct Peer {
     link: watch::Sender<Option<Link>>,
     /// What it has sent, as long as our kernel has not taken it.
     inbox: Mutex<Inbox>,
+    /// Why our kernel has not taken it. As long as this stands, there is no connection.
+    refusal: Mutex<Option<String>>,
     arrived: Notify,
     room: Notify,
 }
@@ -153,8 +158,19 @@ struct Link {
 
 #[derive(Default)]
 struct Inbox {
+    /// Which connection has brought it.
+    link: Option<Link>,
+    /// From which kernel.
+    id: String,
     messages: BTreeMap<u64, String>,
     bytes: usize,
+    ack: u64,
+}
+
+/// What a kernel is given at once.
+struct Taken {
+    id: String,
+    messages: Vec<(u64, String)>,
     ack: u64,
 }
 
@@ -164,15 +180,22 @@ const MESSAGE_BYTES: usize = 64;
 impl Peer {
     fn new(name: String, address: Option<String>) -> Peer {
         let link = watch::Sender::new(None);
-        Peer { name, address, link, inbox: Mutex::default(), arrived: Notify::new(), room: Notify::new() }
+        let (inbox, refusal) = (Mutex::default(), Mutex::default());
+        Peer { name, address, link, inbox, refusal, arrived: Notify::new(), room: Notify::new() }
     }
 
-    /// Puts a frame into the inbox, as soon as there is room.
-    async fn put(&self, frame: wire::Frame) {
+    /// Puts a frame from the kernel `id` into the inbox, as soon as there is room, if its connection is still the one.
+    async fn put(&self, link: Link, id: &str, frame: wire::Frame) {
         loop {
             let room = self.room.notified();
             {
                 let mut inbox = self.inbox.lock().expect("nobody panics with it");
+                if *self.link.borrow() != Some(link) {
+                    return;
+                }
+                if inbox.link != Some(link) {
+                    *inbox = Inbox { link: Some(link), id: id.to_owned(), ..Inbox::default() };
+                }
                 if inbox.bytes < limits::MAX_MAIL_WAITING_BYTES {
                     inbox.put(frame);
                     break;
@@ -184,10 +207,20 @@ impl Peer {
     }
 
     /// Takes from the inbox what is new, as far as a kernel is given it at once.
-    fn take(&self, known: &mailbox::Peer) -> Option<(Vec<(u64, String)>, u64)> {
+    fn take(&self, known: &mailbox::Peer) -> Option<Taken> {
         let taken = self.inbox.lock().expect("nobody panics with it").take(known);
         self.room.notify_waiters();
         taken
+    }
+
+    /// Our kernel does not take what comes: the connection ends, and for a while there is no other one.
+    async fn refuse(&self, why: String) {
+        tracing::warn!("mail from '{}' is not taken: {why}", self.name);
+        *self.refusal.lock().expect("nobody panics with it") = Some(why);
+        self.link.send_replace(None);
+        *self.inbox.lock().expect("nobody panics with it") = Inbox::default();
+        tokio::time::sleep(limits::MAIL_REFUSED_PAUSE).await;
+        *self.refusal.lock().expect("nobody panics with it") = None;
     }
 }
 
@@ -202,7 +235,12 @@ impl Inbox {
         }
     }
 
-    fn take(&mut self, known: &mailbox::Peer) -> Option<(Vec<(u64, String)>, u64)> {
+    fn take(&mut self, known: &mailbox::Peer) -> Option<Taken> {
+        if known.is_other(&self.id) {
+            // Its connection is about to end.
+            (self.messages, self.bytes, self.ack) = Default::default();
+            return None;
+        }
         let (mut messages, mut bytes) = (Vec::new(), 0);
         while messages.len() < limits::MAIL_AT_ONCE && bytes < limits::MAIL_FILL_BYTES {
             let Some((number, text)) = self.messages.pop_first() else { break };
@@ -212,7 +250,9 @@ impl Inbox {
                 messages.push((number, text));
             }
         }
-        (!messages.is_empty() || self.ack > known.acknowledged).then_some((messages, self.ack))
+        let names = self.link.is_some() && known.is_nameless();
+        let is_new = !messages.is_empty() || self.ack > known.acknowledged || names;
+        is_new.then(|| Taken { id: self.id.clone(), messages, ack: self.ack })
     }
 }
 
@@ -231,25 +271,52 @@ impl Post {
         }
         loop {
             let new = peer.take(known(&outgoing.borrow(), &peer.name).unwrap_or(&nothing));
-            let Some((messages, ack)) = new else {
+            let Some(Taken { id, messages, ack }) = new else {
                 peer.arrived.notified().await;
                 continue;
             };
-            let last = messages.last().map_or(0, |(number, _)| *number);
-            let mut work = Work::Mail { peer: peer.name.clone(), messages, ack };
-            while let Err((refused, same)) = self.backend.vats(work) {
-                if refused == Refused::Stopping {
-                    return;
+            let mut work = Work::Mail { peer: peer.name.clone(), id: Some(id), messages, ack };
+            let told = loop {
+                let (tell, told) = oneshot::channel();
+                match self.backend.vats(work, tell) {
+                    Ok(()) => break told,
+                    Err((Refused::Stopping, _)) => return,
+                    Err((Refused::Busy, same)) => work = same,
                 }
-                work = same;
                 tokio::time::sleep(limits::MAIL_BUSY_PAUSE).await;
-            }
-            let is_durable = |outgoing: &Option<Outgoing>| {
-                known(outgoing, &peer.name).is_some_and(|known| known.delivered >= last && known.acknowledged >= ack)
             };
-            if outgoing.wait_for(is_durable).await.is_err() {
-                return;
+            match told.await {
+                // `outgoing` has it already.
+                Ok(Ok(())) => {}
+                Ok(Err(why)) => peer.refuse(why).await,
+                Err(_) => return,
             }
         }
+    }
+
+    /// Which kernel we are.
+    fn id(&self) -> &str {
+        &self.backend.service().log
+    }
+
+    /// Whether there is to be a connection with the kernel `id` that says that it is `peer`.
+    fn expect_welcome(&self, peer: &Peer, id: &str) -> Result<(), wire::Problem> {
+        if let Some(why) = &*peer.refusal.lock().expect("nobody panics with it") {
+            return Err(wire::Problem::Unwelcome(format!("'{}' does not take mail from '{}' now: {why}", self.name, peer.name)));
+        }
+        let outgoing = self.outgoing.borrow();
+        known(&outgoing, &peer.name).map_or(Ok(()), |known| self.expect_same(peer, known, id))
+    }
+
+    /// Whether it is the kernel that was heard under this name.
+    fn expect_same(&self, peer: &Peer, known: &mailbox::Peer, id: &str) -> Result<(), wire::Problem> {
+        if !known.is_other(id) {
+            return Ok(());
+        }
+        let short = |id: &str| id.chars().take(8).collect::<String>();
+        let (ours, peer, known, id) = (&self.name, &peer.name, short(known.id.as_deref().unwrap_or_default()), short(id));
+        Err(wire::Problem::Unwelcome(format!(
+            "'{peer}' is not the kernel that '{ours}' has talked to: that was {known}…, this is {id}…; made anew, it needs another name"
+        )))
     }
 }

@@ -16,6 +16,7 @@
 
 use crate::admit::{Admission, new_identity, public_key};
 use crate::outside::{Live, Oracles, SharedConsole};
+use crate::vats::Said;
 use ledger::{Dir, Keys, Located, Log, Sealed, Sealer, ServiceStatus, Torn, TxId, WriteSet};
 use machine::bundle::archive::Ledger;
 use machine::vats::Install;
@@ -68,8 +69,13 @@ pub enum App {
     Script(Script),
     /// A bundle, with what a new directory begins with. What is deployed is for governance to say.
     Bundle(Box<Genesis>),
-    /// Vats, as they begin in a new directory. `None`: whatever an existing one has.
-    Vats(Option<Box<Install>>),
+    /// Vats.
+    Vats {
+        /// As they begin in a new directory. `None`: whatever an existing one has.
+        install: Option<Box<Install>>,
+        /// What an existing one must have.
+        said: Box<Said>,
+    },
 }
 
 impl App {
@@ -77,7 +83,7 @@ impl App {
         match self {
             App::Script(_) => SCRIPT_MARKER,
             App::Bundle(_) => BUNDLE_MARKER,
-            App::Vats(_) => VATS_MARKER,
+            App::Vats { .. } => VATS_MARKER,
         }
     }
 
@@ -85,7 +91,7 @@ impl App {
         match self {
             App::Script(_) => machine::service::SCRIPT,
             App::Bundle(_) => machine::service::BUNDLE,
-            App::Vats(_) => machine::service::VATS,
+            App::Vats { .. } => machine::service::VATS,
         }
     }
 }
@@ -145,6 +151,9 @@ pub enum StartError {
     /// There are none.
     #[error("{} holds nothing yet", .0.display())]
     Missing(PathBuf),
+    /// What it holds is of another kind, or of another format.
+    #[error("{0}")]
+    Kind(String),
     /// The directory is something else.
     #[error("{} is not a Glassbox directory and not empty", .0.display())]
     Foreign(PathBuf),
@@ -344,8 +353,8 @@ fn create(options: &Options, sandbox: &Sandbox, console: &SharedConsole) -> Resu
             let service = service(machine::service::SCRIPT);
             first_of_script(options, &script.code(Settings::default()), sandbox, &keys, service, &mut admission)?
         }
-        App::Vats(None) => return Err(StartError::Missing(options.dir.clone())),
-        App::Vats(Some(install)) => {
+        App::Vats { install: None, .. } => return Err(StartError::Missing(options.dir.clone())),
+        App::Vats { install: Some(install), .. } => {
             let service = service(machine::service::VATS);
             crate::vats::first(install, sandbox, &keys, service, &mut admission, console)?
         }
@@ -598,15 +607,15 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
             VATS_MARKER => "vats",
             _ => {
                 let marker = dir.join(MARKER);
-                return Err(StartError::Replay(format!("{} is of a format that this version does not know", marker.display())));
+                return Err(StartError::Kind(format!("{} is of a format that this version does not know", marker.display())));
             }
         };
         let wanted = match &options.app {
             App::Script(_) => "a script",
             App::Bundle(_) => "a bundle",
-            App::Vats(_) => "vats",
+            App::Vats { .. } => "vats",
         };
-        return Err(StartError::Replay(format!("{} holds {is}, not {wanted}", dir.display())));
+        return Err(StartError::Kind(format!("{} holds {is}, not {wanted}", dir.display())));
     }
     let lock = lock(dir)?;
     let keys = Arc::new(Keys::load(&dir.join(KEYS))?);
@@ -648,7 +657,7 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
                 let mut machine = match &options.app {
                     App::Script(_) => Machine::new(sandbox, state, console, outside),
                     App::Bundle(_) => Machine::bundle(&sandbox, state, Some(keys.secret().clone()), outside)?,
-                    App::Vats(_) => Machine::vats(&sandbox, state, console)?,
+                    App::Vats { .. } => Machine::vats(&sandbox, state, console)?,
                 };
                 if let Some(bundle) = machine.as_bundle_mut() {
                     bundle.set_archive(rebuild.archive.clone());
@@ -700,8 +709,8 @@ fn open(options: &Options, sandbox: Sandbox, console: Console) -> Result<Node, S
 
     let App::Script(script) = &options.app else {
         gate.set(true);
-        if let App::Vats(Some(wanted)) = &options.app {
-            crate::vats::expect(&node.machine, wanted)?;
+        if let App::Vats { install, said } = &options.app {
+            crate::vats::expect(&node.machine, install.as_deref(), said)?;
         }
         if let Some(bundle) = node.machine.as_bundle_mut() {
             bundle.set_console(Box::new(move |level, line| {

@@ -53,16 +53,47 @@ pub fn shown(failure: &sandbox::Failure) -> String {
     format!("{name}: {message}{place}")
 }
 
+/// What an operator has said of vats beside their sources. What is empty was not said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// What `bootstrap` is given.
+    pub argv: Vec<String>,
+    /// Devices to add.
+    pub devices: Vec<String>,
+    /// Vats of ours to add.
+    pub builtin: Vec<String>,
+    /// The vat whose root the outside may call.
+    pub root: Option<String>,
+    /// Bytes of each vat's heap.
+    pub heap_bytes: Option<u32>,
+    /// Instructions of one crank.
+    pub instructions: Option<u64>,
+}
+
 /// Whether a directory has what the operator wants to run.
-pub(crate) fn expect(machine: &Machine, wanted: &Install) -> Result<(), StartError> {
+pub(crate) fn expect(machine: &Machine, wanted: Option<&Install>, said: &Said) -> Result<(), StartError> {
     let Some(present) = machine.as_vats().and_then(|vats| vats.installed()) else {
         return Err(StartError::Replay("it never installs vats".into()));
     };
+    if let Some(difference) = wanted.and_then(|wanted| other_sources(present, wanted)) {
+        return Err(StartError::Vats(format!(
+            "{difference} Vats that live on take new code by an upgrade of their own (vatAdmin); or choose another --dir."
+        )));
+    }
+    match said.difference(present) {
+        None => Ok(()),
+        Some(difference) => Err(StartError::Vats(format!(
+            "The directory has its installation already: {difference}. Leave that out, or choose another --dir."
+        ))),
+    }
+}
+
+fn other_sources(present: &Install, wanted: &Install) -> Option<String> {
     if present.source == wanted.source {
-        return Ok(());
+        return None;
     }
     let names = |install: &Install| install.source.vats.iter().map(|vat| vat.name.clone()).collect::<Vec<_>>();
-    let difference = if names(present) != names(wanted) {
+    Some(if names(present) != names(wanted) {
         format!("The directory has the vats {}, not {}.", names(present).join(", "), names(wanted).join(", "))
     } else {
         let modules = &wanted.source.modules;
@@ -71,10 +102,36 @@ pub(crate) fn expect(machine: &Machine, wanted: &Install) -> Result<(), StartErr
             .map(|(path, _)| path.as_str())
             .or_else(|| modules.keys().find(|path| !present.source.modules.contains_key(*path)).map(String::as_str));
         format!("The directory runs other vats: {} differs.", path.unwrap_or("their configuration").trim_start_matches('/'))
-    };
-    Err(StartError::Vats(format!(
-        "{difference} Vats that live on take new code by an upgrade of their own (vatAdmin); or choose another --dir."
-    )))
+    })
+}
+
+impl Said {
+    /// What an installation has not, or has otherwise.
+    fn difference(&self, present: &Install) -> Option<String> {
+        let missing = |said: &[String], known: &[String]| said.iter().find(|name| !known.contains(name)).cloned();
+        if !self.argv.is_empty() && self.argv != present.argv {
+            let given = if present.argv.is_empty() { "nothing".into() } else { present.argv.join(" ") };
+            return Some(format!("its bootstrap was given {given}, not {}", self.argv.join(" ")));
+        }
+        if let Some(device) = missing(&self.devices, &present.devices) {
+            return Some(format!("it has no device '{device}'"));
+        }
+        if let Some(vat) = missing(&self.builtin, &present.builtin) {
+            return Some(format!("it has no vat '{vat}' of Glassbox's own"));
+        }
+        if let Some(root) = self.root.as_ref().filter(|&root| present.root.as_ref() != Some(root)) {
+            return Some(match &present.root {
+                Some(present) => format!("it serves the root of '{present}', not of '{root}'"),
+                None => format!("it serves the root of no vat, also not of '{root}'"),
+            });
+        }
+        let limits = [
+            ("heap limit", self.heap_bytes.map(u64::from), u64::from(present.settings.heap_bytes)),
+            ("instruction limit", self.instructions, present.settings.instructions),
+        ];
+        let other = limits.into_iter().find_map(|(what, said, is)| Some((what, said.filter(|&said| said != is)?, is)));
+        other.map(|(what, said, is)| format!("its {what} is {is}, not {said}"))
+    }
 }
 
 /// Vats that a command runs: in memory, or with their ledger in a directory.

@@ -22,7 +22,8 @@ use machine::vats::{BUILTIN, Install};
 use machine::{Console, Settings};
 use server::node::{App, Node, Options};
 use server::outside::Oracles;
-use server::vats::Session;
+use server::vats::{Said, Session};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 /// Run vats: objects that send each other messages.
@@ -69,8 +70,8 @@ struct Vats {
     /// What `bootstrap` is given; behind `--` if it begins with a dash, or without a folder.
     #[arg(allow_negative_numbers = true)]
     args: Vec<String>,
-    /// The same.
-    #[arg(last = true, value_name = "ARGS")]
+    // The same, behind `--`.
+    #[arg(last = true, value_name = "ARGS", hide = true)]
     behind: Vec<String>,
     /// Take the vats that this file names, instead of a folder's.
     #[arg(short, long, value_name = "FILE")]
@@ -150,6 +151,18 @@ impl Vats {
         self.basedir.is_none() && self.config.is_none() && is_kept(dir)
     }
 
+    /// What an existing directory must have.
+    fn said(&self) -> Result<Said, Failed> {
+        Ok(Said {
+            argv: self.words()?.1,
+            devices: self.device.clone(),
+            builtin: self.with.clone(),
+            root: None,
+            heap_bytes: self.heap_mib.map(|mib| mib << 20),
+            instructions: self.instructions,
+        })
+    }
+
     /// Reads the sources. `always`: vats of ours that are added in any case.
     fn prepare(&self, always: &[&str]) -> Result<Prepared, Failed> {
         let (basedir, argv) = self.words()?;
@@ -158,6 +171,12 @@ impl Vats {
             Some(file) => {
                 self.say(|| format!("= loading config from {}", file.display()));
                 (file.parent().unwrap_or(Path::new("")).to_owned(), load::load_config(file))
+            }
+            None if is_kept(&basedir) && !basedir.join("bootstrap.js").is_file() => {
+                let kept = basedir.display();
+                return Err(Failed::unable(format!(
+                    "{kept} has no sources, but something that is kept: name it as --dir {kept}"
+                )));
             }
             None => {
                 self.say(|| format!("= loading config from basedir {}", basedir.display()));
@@ -188,12 +207,12 @@ impl Vats {
     }
 
     /// How a directory is opened, or made.
-    fn options(&self, dir: PathBuf, prepared: Option<Prepared>) -> Options {
+    fn options(&self, dir: PathBuf, prepared: Option<Prepared>, said: Said) -> Options {
         let title = prepared.as_ref().map_or("vats", |prepared| &prepared.name);
         Options {
             dir,
             title: format!("{title} files"),
-            app: App::Vats(prepared.map(|prepared| Box::new(prepared.install))),
+            app: App::Vats { install: prepared.map(|prepared| Box::new(prepared.install)), said: Box::new(said) },
             upgrade: false,
             oracles: Oracles::default(),
             checkpoint_every: self.checkpoint_every,
@@ -214,7 +233,7 @@ impl Vats {
             self.announce(prepared, Some(dir));
         }
         let dir = std::path::absolute(dir).map_err(|error| Failed::new(format!("{}: {error}", dir.display())))?;
-        let node = Node::start(&self.options(dir, prepared), console).map_err(Failed::new)?;
+        let node = Node::start(&self.options(dir, prepared, self.said()?), console).map_err(Failed::new)?;
         let fresh = node.fresh;
         let mut session = Session::Kept(Box::new(node));
         if fresh {
@@ -225,7 +244,7 @@ impl Vats {
 
     fn say(&self, line: impl FnOnce() -> String) {
         if self.verbose {
-            println!("{}", line());
+            let _ = writeln!(std::io::stdout(), "{}", line());
         }
     }
 
@@ -366,6 +385,13 @@ mod tests {
             let error = parsed(line).expect_err(line);
             assert!(error.contains(message), "vat {line}: {error}");
         }
+    }
+
+    #[test]
+    fn arguments_are_listed_once() {
+        use clap::CommandFactory;
+        let help = Cli::command().render_long_help().to_string();
+        assert_eq!(help.lines().filter(|line| line.trim_start().starts_with("[ARGS]...")).count(), 1, "{help}");
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub fn run(args: Args) -> Result<(), Failed> {
         let ended = to_the_end(&mut session, &interrupt)?;
         session.end().map_err(Failed::new)?;
         ended.into_result()?;
-        println!("= vat finished");
+        let _ = writeln!(std::io::stdout(), "= vat finished");
         Ok(())
     })?
 }

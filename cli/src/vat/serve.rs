@@ -4,6 +4,7 @@ use super::{Prepared, Vats, mail};
 use crate::Failed;
 use crate::exec::{self, Listen, Serving};
 use server::commit::Callers;
+use server::vats::Said;
 use std::path::{Path, PathBuf};
 
 /// Serve vats: what they register can be called.
@@ -32,6 +33,10 @@ const HTTP: &str = "http";
 
 pub fn run(args: Args) -> Result<(), Failed> {
     let Args { vats, listen, root, debug, require_auth, mail } = args;
+    let mut said = Said { root: root.clone(), ..vats.said()? };
+    if mail.are_given() {
+        said.devices.push(mail::DEVICE.into());
+    }
     let kept = vats.dir.as_deref().filter(|dir| vats.only_goes_on(dir));
     let mut prepared = if kept.is_some() { None } else { Some(with_root(vats.prepare(&[HTTP])?, root)?) };
     if let Some(Prepared { install, .. }) = &mut prepared
@@ -48,7 +53,7 @@ pub fn run(args: Args) -> Result<(), Failed> {
     if let Some(prepared) = &prepared {
         vats.announce(prepared, Some(&dir));
     }
-    let options = vats.options(dir, prepared);
+    let options = vats.options(dir, prepared, said);
     let callers = Callers { debug, require_auth };
     exec::runtime()?.block_on(async {
         let mail = mail.prepare().await?;

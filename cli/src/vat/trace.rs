@@ -14,6 +14,7 @@
 mod dot;
 mod graph;
 mod text;
+mod value;
 
 use super::run::{Interrupt, console, to_the_end};
 use super::{Vats, is_kept};
@@ -26,6 +27,7 @@ use machine::state::State;
 use machine::vats::Event;
 use machine::{Console, Machine};
 use sandbox::{Level, Sandbox};
+use server::vats::Said;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
@@ -83,6 +85,9 @@ fn ran(vats: &Vats, interrupt: &Interrupt) -> Result<Traced, Failed> {
 fn replayed(vats: &Vats, dir: &Path) -> Result<Traced, Failed> {
     if vats.basedir.is_some() || vats.config.is_some() {
         return Err(Failed::unable("the ledger of --dir has its vats; no others can be named with it"));
+    }
+    if vats.said()? != Said::default() {
+        return Err(Failed::unable("the ledger of --dir has its installation already; only how it is shown can be said"));
     }
     if !is_kept(dir) {
         return Err(Failed::unable(format!("{} holds no vats", dir.display())));

@@ -1,7 +1,8 @@
-// A kernel with a database, for another kernel. Two terminals:
+// A kernel with a database, for another kernel. Three terminals:
 //
-//   glassbox vat serve mail-a --name a --listen-mail 127.0.0.1:5601 --peer b
-//   glassbox vat serve mail-b -p 5556 --name b --peer a=127.0.0.1:5601
+//   glassbox vat serve examples/vats/mail-a --name a --listen-mail 127.0.0.1:4000 --peer b
+//   glassbox vat serve examples/vats/mail-b -p 5556 --name b --peer a=127.0.0.1:4000
+//   glassbox call localhost:5556 modify '"greeting"' '"hi"'
 //
 // A message to another kernel goes
 //
@@ -17,6 +18,7 @@ export const buildRootObject = ({ D }) => {
   };
   return Far('bootstrap', {
     async bootstrap(vats, devices) {
+      if (!vats.http) throw Error('this needs callers: glassbox vat serve');
       await E(vats.vattp).registerMailboxDevice(devices.mailbox);
       await connect(vats, 'b');
       // What `b` gets by addIngress('a', 0) is the database.

@@ -1,4 +1,6 @@
-// A kernel whose vats use the database of another one: see ../mail-a/bootstrap.js.
+// A kernel whose vats use the database of another one, served beside it: ../mail-a/bootstrap.js says how.
+//
+//   glassbox vat serve examples/vats/mail-b -p 5556 --name b --peer a=127.0.0.1:4000
 import { E, Far } from '@endo/far';
 
 export const buildRootObject = ({ D }) => {
@@ -10,6 +12,7 @@ export const buildRootObject = ({ D }) => {
   };
   return Far('bootstrap', {
     async bootstrap(vats, devices) {
+      if (!vats.http) throw Error('this needs callers: glassbox vat serve');
       await E(vats.vattp).registerMailboxDevice(devices.mailbox);
       await connect(vats, 'a');
       D(devices.mailbox).registerInboundHandler(vats.vattp);

@@ -50,7 +50,7 @@ impl Vats {
     pub(super) fn crank(&mut self) -> Result<Cranked, Fault> {
         let core = self.core_mut();
         core.begin_crank();
-        if core.kernel.is_crowded() {
+        if core.kernel.is_cycle_search_due() {
             self.collect_cycles()?;
             return Ok(Cranked::Done);
         }
@@ -108,6 +108,11 @@ impl Vats {
                 (failure(&name, &message), false, data)
             }
         };
+        // What does not come up with the installation is the installation's own error.
+        if rejects && self.install.is_some() {
+            self.core_mut().say_end(vat, &failure);
+        }
+        let core = self.core_mut();
         core.terminate(vat, &failure, rejects, why)?;
         self.finish()?;
         self.realms.drop_vat(vat);
@@ -194,7 +199,7 @@ impl Vats {
             (Some(illegal), ..) => Some(End::Undone(failure("IllegalSyscallError", &illegal.0))),
             (None, Outcome::Failure(error) | Outcome::Refused(error), _) => {
                 let stack = core.modules.as_written(&error.stack).into_owned();
-                Some(End::Undone(Failure { stack, ..error }))
+                Some(End::Undone(of_a_crank(Failure { stack, ..error })))
             }
             (None, _, Some((true, data))) => {
                 let (name, message) = data.failure();
@@ -231,6 +236,18 @@ impl Vats {
                 Err(fault.into())
             }
         }
+    }
+}
+
+/// Limits speak of a call; here it is a crank.
+fn of_a_crank(failure: Failure) -> Failure {
+    let message = match failure.name.as_str() {
+        "InstructionLimitError" | "HeapLimitError" => failure.message.strip_prefix("The call "),
+        _ => None,
+    };
+    match message.map(|rest| format!("The crank {rest}")) {
+        Some(message) => Failure { message, ..failure },
+        None => failure,
     }
 }
 
@@ -353,14 +370,16 @@ impl Core {
         member.raw = started.dispatch == "raw";
     }
 
+    fn say_end(&mut self, vat: u64, failure: &Failure) {
+        let name = self.kernel.tables().member(Party::Vat(vat)).map_or("", |member| member.name.as_str());
+        let line = format!("vat {name} (v{vat}) terminated: {}: {}", failure.name, failure.message);
+        (self.console)(self.number, sandbox::Level::Error, &line);
+    }
+
     /// A vat ends: what it had to decide is rejected.
     fn terminate(&mut self, vat: u64, failure: &Failure, rejects: bool, why: CapData) -> Result<(), Fault> {
         let Some(member) = self.kernel.tables().member(Party::Vat(vat)).cloned() else { return Ok(()) };
         let why_text = format!("{}: {}", failure.name, failure.message);
-        if rejects {
-            let line = format!("vat {} (v{vat}) terminated: {why_text}", member.name);
-            (self.console)(self.number, sandbox::Level::Error, &line);
-        }
         self.kernel.terminate(vat, &CapData::error(member.dialect, "Error", "vat terminated"));
         self.clear_away(vat, &member, &why_text)?;
         if member.dynamic {
@@ -447,6 +466,7 @@ impl Core {
                     target: known(target),
                     method: message.method_name(),
                     args: args.body.clone(),
+                    in_body: method.is_none(),
                     result: result.as_deref().map(known),
                 }
             }

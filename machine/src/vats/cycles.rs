@@ -62,7 +62,7 @@ impl Vats {
         for (vat, vrefs) in &garbage {
             core.kernel.drop_exports(*vat, vrefs);
         }
-        core.kernel.counted(garbage.values().map(Vec::len).sum());
+        core.kernel.searched(garbage.values().map(Vec::len).sum());
         core.end_crank();
         for (vat, vrefs) in garbage {
             self.core_mut().begin_crank();

@@ -202,7 +202,10 @@ impl Core {
             if vat.name == source.bootstrap
                 && let Some(fields) = parameters.as_object_mut()
             {
-                fields.entry("argv").or_insert_with(|| json!(install.argv));
+                // The command line wins over a configuration when it says something.
+                if !install.argv.is_empty() || !fields.contains_key("argv") {
+                    fields.insert("argv".into(), json!(install.argv));
+                }
             }
             vats.push((vat.name.clone(), vat.module.clone(), parameters));
         }

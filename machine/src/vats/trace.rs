@@ -18,6 +18,8 @@ pub enum Event {
         method: String,
         /// The arguments' body.
         args: String,
+        /// The method stands in it, too: it is an array of both.
+        in_body: bool,
         /// The promise for what comes of it.
         #[serde(skip_serializing_if = "Option::is_none")]
         result: Option<String>,

@@ -3,7 +3,7 @@
 //! ```text
 //! {"vats":{"install":{"source":{…},"argv":[…],…}},"time":ms}
 //! {"vats":{"run":256},"time":ms}        {"vats":"tick","time":ms}
-//! {"vats":{"mail":{"peer":"b","messages":[[1,"…"]],"ack":0}},"time":ms}
+//! {"vats":{"mail":{"peer":"b","id":"64 hex","messages":[[1,"…"]],"ack":0}},"time":ms}
 //! ```
 
 use super::source::Source;
@@ -25,6 +25,9 @@ pub enum Work {
     Mail {
         /// Which.
         peer: String,
+        /// Which kernel it is: the id of its backend. Older ledgers do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        id: Option<String>,
         /// Number and text of each.
         messages: Vec<(u64, String)>,
         /// The last of ours that it has.

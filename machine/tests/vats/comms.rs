@@ -89,7 +89,7 @@ impl Side {
         if messages.is_empty() && ack <= self.post.acknowledged {
             return false;
         }
-        self.stage.work(Work::Mail { peer: from.name.into(), messages, ack }).unwrap();
+        self.stage.work(Work::Mail { peer: from.name.into(), messages, ack, id: None }).unwrap();
         true
     }
 }
@@ -148,5 +148,34 @@ fn a_peer_that_forgets_nothing() {
         let complaint = |peer| format!("comms: from {peer}: unrecognized command unknown");
         assert_eq!(lines.pop().as_deref(), Some("done 465"));
         assert_eq!(lines, [complaint("b"), complaint("a")]);
+    });
+}
+
+/// What no vat may say, comms does not say for a peer: it complains, and lives.
+#[test]
+fn what_a_peer_may_not_send() {
+    with_stack(|| {
+        let mut a = Side { stage: kernel(CALLED, 0), name: "a", post: Peer::default() };
+        a.run("b");
+        let refs = (0..10_001).map(|n| format!(":ro-{}", n + 100)).collect::<String>();
+        let messages = [
+            format!("deliver:ro+0:call:rp-40{refs};[]"),
+            format!("deliver:ro+0:call:;#[{}1]", "[],".repeat(60_000)),
+            format!("deliver:ro+0:call:;#[\"+{}\"]", "9".repeat(1_000_000)),
+            format!("deliver:ro+0:call:;[\"{}\"]", "x\\\"".repeat(100_000)),
+            "deliver:ro+0:call:rp-50:rp-51;#[\"&0\"]".to_owned(),
+            "resolve:data:rp-51:rp-52;#\"&0\"".to_owned(),
+            "resolve:data:rp-51:rp-52;{\"@qclass\":\"slot\",\"index\":0}".to_owned(),
+        ];
+        let messages = messages.into_iter().enumerate().map(|(n, text)| (n as u64 + 1, text)).collect();
+        a.stage.work(Work::Mail { peer: "b".into(), messages, ack: 0, id: None }).unwrap();
+        a.run("b");
+        a.stage.audit();
+        let lines = a.stage.console();
+        assert!(!lines.iter().any(|line| line.contains("terminated")), "{lines:#?}");
+        for complaint in ["more than 10000 references", "more than 50000 values", "too many digits", "cannot become a promise"] {
+            assert!(lines.iter().any(|line| line.contains(complaint)), "{complaint}: {lines:#?}");
+        }
+        assert!(a.stage.dump().vat_tables.iter().any(|vat| vat.name == "comms"));
     });
 }

@@ -167,15 +167,15 @@ fn bodies_that_are_none() {
         "'[{\"@qclass\":5}]'",
         "'[{\"@qclass\":\"ibid\",\"index\":0}]'",
         "'#{\"#tag\":1}'",
-        "'[' + '['.repeat(200000)",
-        "'['.repeat(100000) + ']'.repeat(100000)",
-        "'#' + '['.repeat(100000) + ']'.repeat(100000)",
-        "'[' + '{\"a\":'.repeat(50000) + '1' + '}'.repeat(50000) + ']'",
+        "'[' + '['.repeat(40000)",
+        "'['.repeat(40000) + ']'.repeat(40000)",
+        "'#' + '['.repeat(40000) + ']'.repeat(40000)",
+        "'[' + '{\"a\":'.repeat(40000) + '1' + '}'.repeat(40000) + ']'",
         "'[\"\\\\ud800\"]'",
         "'[1e999]'",
         "'[\"a\\nb\"]'",
         "'[\\u0000]'",
-        "'{\"@qclass\":\"slot\"' + ',\"index\":['.repeat(50000)",
+        "'{\"@qclass\":\"slot\"' + ',\"index\":['.repeat(20000)",
         "'#\"$0' + '.'.repeat(100000) + '\"'",
         "' [1]'",
         "'[{\"__proto__\":{\"x\":1}}]'",
@@ -301,47 +301,4 @@ fn huge_bodies() {
         println!("{lines:#?}");
         assert!(lines.contains(&"good 3".to_owned()), "{lines:#?}");
     });
-}
-
-/// A ledger may say that vats run for ever: an auditor does not.
-#[test]
-fn vats_without_an_end() {
-    with_stack(|| {
-        let ping = old("{ ping(me, other) { E(other).ping(other, me); } }");
-        let bootstrap = old("{ bootstrap(argv, { ping, pong }) { E(ping).ping(ping, pong); } }");
-        let files = [("vat-ping.js", &*ping), ("vat-pong.js", &ping), ("bootstrap.js", &bootstrap)];
-        let mut stage = Stage::of(install(&files, &[]));
-        let (ran, idle) = stage.cranks(u64::MAX);
-        assert!(ran > 1_000 && !idle, "{ran}");
-        let (again, idle) = stage.cranks(u64::MAX);
-        assert!(again > 1_000 && !idle, "{again}");
-        stage.replayed();
-    });
-}
-
-/// What others let go of is no work that a vat could die of.
-#[test]
-fn garbage_in_masses() {
-    let ends = |sink: &str, send: &str| {
-        with_stack(|| {
-            let bootstrap =
-                today(&format!("{{ async bootstrap({{ sink }}) {{ {send}; console.log('alive', await E(sink).take(0)); }} }}"));
-            let mut stage = Stage::of(install(&[("vat-sink.js", sink), ("bootstrap.js", &bootstrap)], &[]));
-            assert_eq!(stage.output(), ["alive 0"]);
-            stage.machine.as_vats_mut().expect("vats").reap();
-            stage.run();
-            let objects = stage.dump().objects.len();
-            assert!(objects < 10, "{objects} objects are left");
-            stage.audit();
-        });
-    };
-    let sink = today("{ take: (n) => n, hold() {} }");
-    ends(&sink, "for (let i = 0; i < 600; i++) await E(sink).hold(Array.from({ length: 100 }, () => Far('x', {})))");
-    let sink = "import { Far } from '@endo/far';
-        const { defineKind } = VatData;
-        export const buildRootObject = () => {
-          const make = defineKind('thing', (x) => ({ x }), { get: ({ state }) => state.x });
-          return Far('root', { take: (n) => n, make(n) { for (let i = 0; i < n; i++) make(i); } });
-        };";
-    ends(sink, "for (let i = 0; i < 500; i++) await E(sink).make(80)");
 }

@@ -7,6 +7,8 @@ mod comms;
 mod errors;
 mod graphs;
 mod hostile;
+mod limits;
+mod mail;
 mod order;
 mod passing;
 mod readme;

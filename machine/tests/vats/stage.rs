@@ -106,7 +106,11 @@ impl Stage {
     }
 
     pub fn work(&mut self, work: Work) -> outcome::Result {
-        let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &Input::Vats { work, time_ms: 0 }).unwrap();
+        self.work_at(work, 0)
+    }
+
+    pub fn work_at(&mut self, work: Work, time_ms: u64) -> outcome::Result {
+        let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, &Input::Vats { work, time_ms }).unwrap();
         self.seal(&writes);
         outcome.result
     }

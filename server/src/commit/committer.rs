@@ -1,6 +1,6 @@
 //! The committer: makes durable what is finished, and answers.
 
-use super::{Answered, Deployed, Done, Reply, Shared, Tell, View};
+use super::{Answered, Deployed, Done, Reply, Shared, Tell, View, Worked};
 use crate::limits;
 use crate::mail::{Outbox, Outgoing};
 use crate::metrics::Metrics;
@@ -49,6 +49,7 @@ pub(super) enum Finished {
         txid: TxId,
         replies: Vec<(Reply, machine::Result)>,
         mail: Option<(Outbox, Outgoing)>,
+        worked: Option<(Worked, Result<(), String>)>,
     },
     /// Who sends mail to other kernels begins to listen.
     Post(Outbox, Outgoing),
@@ -170,12 +171,16 @@ pub(super) fn commit(log: &mut Log<Dir>, finished: &Receiver<Finished>, shared: 
                     reply(Ok(Done { txid, result, head: signed, receipt: None }));
                 }
                 Finished::Call { reply: None, .. } => {}
-                Finished::Vats { txid, replies, mail, .. } => {
+                Finished::Vats { txid, replies, mail, worked, .. } => {
                     for (reply, result) in replies {
                         reply(Ok(Done { txid, result, head: signed, receipt: None }));
                     }
                     if let Some((outbox, outgoing)) = mail {
                         outbox(outgoing);
+                    }
+                    // After what it has changed.
+                    if let Some((tell, result)) = worked {
+                        let _ = tell.send(result);
                     }
                 }
                 Finished::Post(outbox, outgoing) => outbox(outgoing),

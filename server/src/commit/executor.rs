@@ -80,8 +80,8 @@ impl Executor<'_> {
                     let view = View { snapshot: self.machine.snapshot(), txid: *self.last };
                     self.send(Finished::Look(tell, Box::new(view)))?;
                 }
-                Ok(Work::Vats(work)) => {
-                    self.vats(work)?;
+                Ok(Work::Vats(work, worked)) => {
+                    self.vats(work, Some(worked))?;
                     self.after(&mut due, Instant::now())?;
                 }
                 Ok(Work::Post) => self.post()?,

@@ -85,6 +85,9 @@ pub type Then = Box<dyn FnOnce() + Send>;
 /// Told when a request is answered, once what it has seen is durable. Called on other threads: it must not wait.
 pub type Tell = Box<dyn FnOnce(Answered) + Send>;
 
+/// Told when work for vats is durable, or why it came to nothing.
+pub type Worked = oneshot::Sender<Result<(), String>>;
+
 /// Why a call was not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
@@ -100,7 +103,7 @@ enum Work {
     Deploy(Box<Script>, oneshot::Sender<Result<Deployed, String>>),
     Look(oneshot::Sender<View>),
     Archive(Arc<dyn Archive>),
-    Vats(machine::vats::Work),
+    Vats(machine::vats::Work, Worked),
     Post,
     Publish,
     Sign,
@@ -420,15 +423,15 @@ impl Backend {
         shared.waiting_for_durable.fetch_sub(1, SeqCst);
     }
 
-    /// Queues work for vats: a command, mail. If it is refused, it comes back.
-    pub fn vats(&self, work: machine::vats::Work) -> Result<(), (Refused, machine::vats::Work)> {
-        let (refused, work) = match self.0.queue.try_send(Work::Vats(work)) {
+    /// Queues work for vats: mail. If it is not taken, it comes back.
+    pub fn vats(&self, work: machine::vats::Work, worked: Worked) -> Result<(), (Refused, machine::vats::Work)> {
+        let (refused, work) = match self.0.queue.try_send(Work::Vats(work, worked)) {
             Ok(()) => return Ok(()),
             Err(TrySendError::Full(work)) => (Refused::Busy, work),
             Err(TrySendError::Disconnected(work)) => (Refused::Stopping, work),
         };
         match work {
-            Work::Vats(work) => Err((refused, work)),
+            Work::Vats(work, _) => Err((refused, work)),
             _ => unreachable!("it comes back as it went"),
         }
     }

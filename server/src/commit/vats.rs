@@ -2,14 +2,15 @@
 
 use super::committer::{Awaiting, Finished};
 use super::executor::Executor;
-use super::{Reply, Shared};
+use super::{Reply, Shared, Worked};
 use crate::admit;
 use crate::mail::{Outbox, Outgoing};
 use crate::node::{self, StartError};
 use machine::script::Exports;
 use machine::vats::kernel::Watch;
-use machine::vats::{CRANKS_PER_INPUT, Vats, Work};
+use machine::vats::{CRANKS_PER_INPUT, STOPPED, Vats, Work};
 use machine::{Input, maps};
+use sandbox::Failure;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -21,6 +22,13 @@ pub(super) struct Pending {
     receipt: Option<String>,
 }
 
+impl Pending {
+    /// It is answered, and no transaction says so.
+    fn without_receipt(self) -> Pending {
+        Pending { receipt: None, ..self }
+    }
+}
+
 /// What can be called from outside.
 pub(super) fn exports(vats: &Vats) -> Exports {
     Exports { methods: vats.devices().methods(), ..Exports::default() }
@@ -30,6 +38,13 @@ pub(super) fn exports(vats: &Vats) -> Exports {
 fn take_mail(vats: &mut Vats, shared: &Shared) -> Option<(Outbox, Outgoing)> {
     let outbox = shared.outbox.lock().expect("nobody panics with it").clone()?;
     Some((outbox, Arc::new(vats.take_mail()?)))
+}
+
+/// So many calls may have no result yet.
+const MAX_PENDING: usize = 100_000;
+
+fn failure(message: &str) -> Failure {
+    Failure { name: "Error".into(), message: message.into(), stack: String::new() }
 }
 
 impl Executor<'_> {
@@ -47,19 +62,19 @@ impl Executor<'_> {
     pub(super) fn wake(&mut self) -> Result<(), StartError> {
         let Some(vats) = self.machine.as_vats() else { return Ok(()) };
         if !vats.is_idle() {
-            return self.vats(Work::Run(CRANKS_PER_INPUT));
+            return self.vats(Work::Run(CRANKS_PER_INPUT), None);
         }
         if vats.devices().next_wakeup().is_some_and(|due_ms| due_ms <= admit::now_ms()) {
-            return self.vats(Work::Tick);
+            return self.vats(Work::Tick, None);
         }
         Ok(())
     }
 
     /// Runs work of vats.
-    pub(super) fn vats(&mut self, work: Work) -> Result<(), StartError> {
+    pub(super) fn vats(&mut self, work: Work, worked: Option<Worked>) -> Result<(), StartError> {
         let time_ms = self.admission.time_ms();
         let began = Instant::now();
-        self.run_vats(&Input::Vats { work, time_ms }, None)?;
+        self.run_vats(&Input::Vats { work, time_ms }, None, worked)?;
         self.shared.metrics.execute_us.fetch_add(began.elapsed().as_micros() as u64, Relaxed);
         Ok(())
     }
@@ -67,7 +82,7 @@ impl Executor<'_> {
     /// A call. What comes of it may be known in a later transaction only.
     pub(super) fn vat_call(&mut self, input: &Input, reply: Reply, receipt: bool) -> Result<(), StartError> {
         let receipt = receipt.then(|| String::from_utf8_lossy(&input.encode()).into_owned());
-        self.run_vats(input, Some(Pending { reply, receipt }))
+        self.run_vats(input, Some(Pending { reply, receipt }), None)
     }
 
     /// Somebody wants to send what there is for other kernels.
@@ -82,7 +97,7 @@ impl Executor<'_> {
         }
     }
 
-    fn run_vats(&mut self, input: &Input, pending: Option<Pending>) -> Result<(), StartError> {
+    fn run_vats(&mut self, input: &Input, pending: Option<Pending>, worked: Option<Worked>) -> Result<(), StartError> {
         let number = self.machine.entries();
         let (outcome, writes) = self.machine.execute(self.sealer.next().seqno, input)?;
         let sealed = node::seal(self.sealer, &writes)?;
@@ -91,12 +106,15 @@ impl Executor<'_> {
         // What was refused is the whole record; of other calls the record of the transaction in which they settle speaks.
         let refused = outcome.result.is_err();
         let mut settled = Vec::new();
-        match (pending, &outcome.result) {
-            (Some(pending), Err(failure)) => settled.push((pending, Err(failure.clone()))),
-            (Some(pending), Ok(_)) => {
-                self.pending.insert(number, pending);
+        if let Some(pending) = pending {
+            // It is in no queue any more. What it comes to may take for ever, and keeps nobody else from calling.
+            self.shared.metrics.waiting.fetch_sub(1, Relaxed);
+            match &outcome.result {
+                Err(failure) => settled.push((pending, Err(failure.clone()))),
+                Ok(_) => {
+                    self.pending.insert(number, pending);
+                }
             }
-            (None, _) => {}
         }
         let vats = self.machine.as_vats_mut().expect("these are vats");
         for reply in vats.take_replies() {
@@ -108,6 +126,16 @@ impl Executor<'_> {
                     }
                 }
             }
+        }
+        if vats.panicked().is_some() {
+            let all = std::mem::take(&mut self.pending).into_values();
+            settled.extend(all.map(|pending| (pending.without_receipt(), Err(failure(STOPPED)))));
+        }
+        while self.pending.len() > MAX_PENDING
+            && let Some((_, oldest)) = self.pending.pop_first()
+        {
+            settled
+                .push((oldest.without_receipt(), Err(failure("Too many calls have no result yet: nobody waits for this one's"))));
         }
         let mail = take_mail(vats, self.shared);
         let methods = exports(vats);
@@ -122,7 +150,6 @@ impl Executor<'_> {
         let wanted = settled.iter().any(|(pending, _)| pending.receipt.is_some());
         let record: Arc<str> = if wanted { String::from_utf8_lossy(record).into() } else { "".into() };
         for (Pending { reply, receipt }, result) in settled {
-            metrics.waiting.fetch_sub(1, Relaxed);
             let counter = if result.is_ok() { &metrics.calls_ok } else { &metrics.calls_failed };
             counter.fetch_add(1, Relaxed);
             match receipt {
@@ -133,6 +160,7 @@ impl Executor<'_> {
                 None => replies.push((reply, result)),
             }
         }
-        self.send(Finished::Vats { raw: sealed.raw, txid: sealed.txid, replies, mail })
+        let worked = worked.map(|tell| (tell, outcome.result.map(|_| ()).map_err(|failure| failure.message)));
+        self.send(Finished::Vats { raw: sealed.raw, txid: sealed.txid, replies, mail, worked })
     }
 }

@@ -18,6 +18,10 @@ struct Open {
     lines: Lines,
     sink: Sink,
     by_us: bool,
+    /// Which kernel the other side is.
+    id: String,
+    /// What it has said first.
+    first: Frame,
 }
 
 /// What comes, line by line.
@@ -114,7 +118,7 @@ impl Post {
 
     /// What is said by the side that has connected.
     async fn greet(&self, peer: &Peer, mut lines: Lines, mut sink: Sink) -> Result<Open, Problem> {
-        let hello = Hello::new(&self.name, &peer.name, self.secret.is_some()).line();
+        let hello = Hello::new(&self.name, &peer.name, self.id(), self.secret.is_some()).line();
         sink.send(hello.clone()).await?;
         let answer = lines.next(wire::MAX_HELLO_BYTES).await?;
         let theirs = Hello::read(answer)?;
@@ -123,8 +127,12 @@ impl Post {
             return Err(Problem::Unwelcome(format!("it is '{}'", theirs.from.escape_debug())));
         }
         let answer = format!("{}\n", String::from_utf8_lossy(answer));
-        let (ours, theirs) = wire::seals(self.secret.as_ref(), &hello, &answer);
-        self.open(peer, lines, sink, (ours, theirs), true).await
+        let (mut ours, seal) = wire::seals(self.secret.as_ref(), &hello, &answer);
+        if let Err(problem) = self.expect_welcome(peer, &theirs.id) {
+            let _ = sink.send(ours.seal(wire::refusal(&problem))).await;
+            return Err(problem);
+        }
+        self.open(lines, sink, (ours, seal), theirs.id, true).await
     }
 
     /// Takes connections, until the task is dropped.
@@ -152,7 +160,7 @@ impl Post {
                     Ok(Err(problem)) => problem,
                     Err(_) => Problem::Silent,
                 };
-                if let Problem::Unwelcome(_) | Problem::Garbage(_) = problem {
+                if let Problem::Unwelcome(_) | Problem::Garbage(_) | Problem::Refused(_) = problem {
                     let what = problem.to_string();
                     let mut last = post.complaint.lock().expect("nobody panics with it");
                     if *last != what {
@@ -173,10 +181,12 @@ impl Post {
                 return Err(Problem::Unwelcome(format!("this is '{}', not '{}'", self.name, hello.to.escape_debug())));
             }
             let peer = self.peers.get(&hello.from);
-            peer.cloned().ok_or_else(|| Problem::Unwelcome(format!("'{}' is not known here", hello.from.escape_debug())))
+            let peer = peer.ok_or_else(|| Problem::Unwelcome(format!("'{}' is not known here", hello.from.escape_debug())))?;
+            self.expect_welcome(peer, &hello.id)?;
+            Ok((peer.clone(), hello.id))
         });
-        let peer = match checked {
-            Ok(peer) => peer,
+        let (peer, id) = match checked {
+            Ok(known) => known,
             Err(problem) => {
                 // The problem is the one to report, however this ends.
                 let _ = sink.send(wire::refusal(&problem)).await;
@@ -184,28 +194,27 @@ impl Post {
             }
         };
         let first = format!("{}\n", String::from_utf8_lossy(first));
-        let second = Hello::new(&self.name, &peer.name, self.secret.is_some()).line();
+        let second = Hello::new(&self.name, &peer.name, self.id(), self.secret.is_some()).line();
         sink.send(second.clone()).await?;
         let (theirs, ours) = wire::seals(self.secret.as_ref(), &first, &second);
-        let open = self.open(&peer, lines, sink, (ours, theirs), false).await?;
+        let open = self.open(lines, sink, (ours, theirs), id, false).await?;
         Ok((peer, open))
     }
 
     /// The first frames, which show that both sides know the secret.
-    async fn open(&self, peer: &Peer, lines: Lines, sink: Sink, seals: (Seal, Seal), by_us: bool) -> Result<Open, Problem> {
-        let mut open = Open { lines: Lines { seal: Some(seals.1), ..lines }, sink: Sink { seal: Some(seals.0), ..sink }, by_us };
-        open.sink.send(Carried::default().empty()).await?;
-        let first = Frame::read(open.lines.next(limits::MAX_MAIL_FRAME_BYTES).await?)?;
-        peer.put(first).await;
-        Ok(open)
+    async fn open(&self, lines: Lines, sink: Sink, seals: (Seal, Seal), id: String, by_us: bool) -> Result<Open, Problem> {
+        let (mut lines, mut sink) = (Lines { seal: Some(seals.1), ..lines }, Sink { seal: Some(seals.0), ..sink });
+        sink.send(Carried::default().empty()).await?;
+        let first = Frame::first(lines.next(limits::MAX_MAIL_FRAME_BYTES).await?)?;
+        Ok(Open { lines, sink, by_us, id, first })
     }
 
     /// Carries mail on a connection, until it ends or another one takes its place.
     async fn carry(&self, peer: &Peer, open: Open) -> Problem {
-        let Open { mut lines, mut sink, by_us } = open;
-        let number = self.links.fetch_add(1, Relaxed);
+        let Open { mut lines, mut sink, by_us, id, first } = open;
+        let this = Link { number: self.links.fetch_add(1, Relaxed), by_us };
         let ours_stay = self.name < peer.name;
-        let ours = Some(Link { number, by_us });
+        let ours = Some(this);
         let is_in = peer.link.send_if_modified(|current| {
             let stays = current.is_some_and(|current| current.by_us != by_us && current.by_us == ours_stay);
             if !stays {
@@ -220,8 +229,8 @@ impl Post {
         let mut link = peer.link.subscribe();
         let problem = tokio::select! {
             _ = link.wait_for(|current| *current != ours) => Problem::Twice,
-            problem = self.read(peer, &mut lines) => problem,
-            problem = self.write(peer, &mut sink) => problem,
+            problem = self.read(peer, this, &id, &mut lines, first) => problem,
+            problem = self.write(peer, &id, &mut sink) => problem,
         };
         peer.link.send_if_modified(|current| {
             let is_ours = *current == ours;
@@ -233,7 +242,8 @@ impl Post {
         problem
     }
 
-    async fn read(&self, peer: &Peer, lines: &mut Lines) -> Problem {
+    async fn read(&self, peer: &Peer, link: Link, id: &str, lines: &mut Lines, first: Frame) -> Problem {
+        peer.put(link, id, first).await;
         loop {
             let line = match timeout(limits::MAIL_SILENCE, lines.next(limits::MAX_MAIL_FRAME_BYTES)).await {
                 Ok(Ok(line)) => line,
@@ -241,13 +251,13 @@ impl Post {
                 Err(_) => return Problem::Silent,
             };
             match Frame::read(line) {
-                Ok(frame) => peer.put(frame).await,
+                Ok(frame) => peer.put(link, id, frame).await,
                 Err(problem) => return problem,
             }
         }
     }
 
-    async fn write(&self, peer: &Peer, sink: &mut Sink) -> Problem {
+    async fn write(&self, peer: &Peer, id: &str, sink: &mut Sink) -> Problem {
         let mut outgoing = self.outgoing.clone();
         let mut carried = Carried::default();
         let nothing = mailbox::Peer::default();
@@ -255,6 +265,10 @@ impl Post {
             // One snapshot is kept while it is written, whatever comes meanwhile.
             let now = outgoing.borrow_and_update().clone();
             let there = known(&now, &peer.name).unwrap_or(&nothing);
+            // With the hello it may not have been known yet.
+            if let Err(problem) = self.expect_same(peer, there, id) {
+                return problem;
+            }
             while let Some(frame) = carried.next(there) {
                 if let Err(problem) = sink.send(frame).await {
                     return problem;

@@ -62,6 +62,8 @@ pub struct Hello {
     version: u32,
     pub from: String,
     pub to: String,
+    /// Which kernel it is, whatever it is called: the id of its backend.
+    pub id: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     nonce: Option<String>,
 }
@@ -84,13 +86,13 @@ fn line(value: &impl Serialize) -> String {
 }
 
 impl Hello {
-    pub fn new(from: &str, to: &str, with_nonce: bool) -> Hello {
+    pub fn new(from: &str, to: &str, id: &str, with_nonce: bool) -> Hello {
         let nonce = || {
             let mut nonce = [0; 32];
             rand::fill(&mut nonce).expect("the system has randomness");
             ledger::hex::encode(&nonce)
         };
-        Hello { version: VERSION, from: from.into(), to: to.into(), nonce: with_nonce.then(nonce) }
+        Hello { version: VERSION, from: from.into(), to: to.into(), id: id.into(), nonce: with_nonce.then(nonce) }
     }
 
     /// With its newline.
@@ -100,12 +102,13 @@ impl Hello {
 
     /// Reads one, or a refusal.
     pub fn read(line: &[u8]) -> Result<Hello, Problem> {
-        if let Ok(Refusal { refused }) = serde_json::from_slice(line) {
-            return Err(Problem::Refused(refused.chars().filter(|c| !c.is_control()).take(200).collect()));
-        }
+        expect_welcome(line)?;
         let hello: Hello = serde_json::from_slice(line).map_err(garbage)?;
         if hello.version != VERSION {
             return Err(Problem::Unwelcome(format!("version {} of the protocol", hello.version)));
+        }
+        if ledger::hex::decode::<32>(&hello.id).is_none() {
+            return Err(garbage("the id"));
         }
         Ok(hello)
     }
@@ -120,6 +123,12 @@ impl Hello {
             (None, true) => Err(Problem::Unwelcome(format!("'{}' does not know the secret", self.from))),
         }
     }
+}
+
+/// Whether a line is no refusal.
+fn expect_welcome(line: &[u8]) -> Result<(), Problem> {
+    let Ok(refusal) = serde_json::from_slice::<Refusal>(line) else { return Ok(()) };
+    Err(Problem::Refused(refusal.refused.chars().filter(|c| !c.is_control()).take(300).collect()))
 }
 
 /// A refusal, with its newline.
@@ -189,6 +198,12 @@ pub struct Frame {
 }
 
 impl Frame {
+    /// The first one; there may be a refusal in its place.
+    pub fn first(line: &[u8]) -> Result<Frame, Problem> {
+        expect_welcome(line)?;
+        Frame::read(line)
+    }
+
     pub fn read(line: &[u8]) -> Result<Frame, Problem> {
         let frame: Frame = serde_json::from_slice(line).map_err(garbage)?;
         if frame.messages.len() > limits::MAX_MAIL_MESSAGES {
@@ -315,7 +330,8 @@ mod tests {
     fn who_has_no_secret_or_another_one() {
         let secret = Secret::new(" sixteen bytes are enough \n").unwrap();
         assert!(Secret::new("too short").is_err());
-        let (first, second) = (Hello::new("a", "b", true).line(), Hello::new("b", "a", true).line());
+        let id = "00".repeat(32);
+        let (first, second) = (Hello::new("a", "b", &id, true).line(), Hello::new("b", "a", &id, true).line());
         let seals = |secret: &Secret| seals(Some(secret), &first, &second);
         let (mut ours, mut theirs) = (seals(&secret).0, seals(&secret).0);
         let lines: Vec<String> = (0..3).map(|n| ours.seal(format!("line {n}\n"))).collect();
@@ -333,7 +349,7 @@ mod tests {
         }
         let hello = |line: &str| Hello::read(line.trim_end().as_bytes()).unwrap();
         assert!(hello(&first).expect_secret(true).is_ok() && hello(&first).expect_secret(false).is_err());
-        let plain = hello(&Hello::new("a", "b", false).line());
+        let plain = hello(&Hello::new("a", "b", &id, false).line());
         assert!(plain.expect_secret(true).is_err() && plain.expect_secret(false).is_ok());
     }
 
@@ -342,7 +358,16 @@ mod tests {
         let line = refusal(&Problem::Unwelcome("no".into()));
         assert_eq!(line, "{\"refused\":\"no\"}\n");
         assert!(matches!(Hello::read(line.trim_end().as_bytes()), Err(Problem::Refused(why)) if why == "no"));
+        assert!(matches!(Frame::first(line.trim_end().as_bytes()), Err(Problem::Refused(why)) if why == "no"));
+        assert!(matches!(Frame::first(br#"{"messages":[],"ack":2}"#), Ok(Frame { ack: 2, .. })));
         assert!(matches!(Hello::read(b"GET / HTTP/1.1"), Err(Problem::Garbage(_))));
-        assert!(matches!(Hello::read(br#"{"glassbox-mail":2,"from":"a","to":"b"}"#), Err(Problem::Unwelcome(_))));
+        let hello = |version: u32, id: &str| {
+            Hello::read(format!(r#"{{"glassbox-mail":{version},"from":"a","to":"b","id":"{id}"}}"#).as_bytes())
+        };
+        assert!(matches!(hello(2, &"ab".repeat(32)), Err(Problem::Unwelcome(_))));
+        assert!(hello(1, &"ab".repeat(32)).is_ok());
+        for id in ["", "ab", &"AB".repeat(32), &"ab".repeat(33)] {
+            assert!(matches!(hello(1, id), Err(Problem::Garbage(_))), "{id}");
+        }
     }
 }

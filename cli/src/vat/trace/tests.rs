@@ -7,6 +7,8 @@ fn deliver(crank: u64, vat: &str, target: &str, method: &str, args: &str, result
         target: target.into(),
         method: method.into(),
         args: args.into(),
+        // As today's vats send.
+        in_body: args.starts_with('#'),
         result: result.map(str::to_owned),
     }
 }

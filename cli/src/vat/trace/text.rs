@@ -1,10 +1,9 @@
 //! The graph as lines: each crank's number, and below it, indented, what came of it.
 
 use super::graph::{Crank, Effect, Graph};
-use super::{Names, name_of};
+use super::{Names, name_of, value};
 use crate::trace::plain;
 use machine::vats::Event;
-use serde_json::Value;
 use std::fmt::Write as _;
 
 /// Levels that are indented; those below say how deep they are.
@@ -12,9 +11,6 @@ const MAX_INDENT: usize = 30;
 
 /// Characters of a value.
 const VALUE_CHARS: usize = 60;
-
-/// Bytes of a body that is read to be shown shortly. Of longer ones the beginning is shown as it stands.
-const READ_BYTES: usize = 4_096;
 
 enum Next {
     Crank(usize),
@@ -66,9 +62,9 @@ fn is_shown(crank: &Crank<'_>) -> bool {
 fn given(crank: &Crank<'_>, names: &Names) -> String {
     let vat = name_of(crank.vat, names);
     match crank.given {
-        Some(Event::Deliver { target, method, args, result, .. }) => {
+        Some(Event::Deliver { target, method, args, in_body, result, .. }) => {
             let result = result.as_deref().map(|result| format!(" → {result}")).unwrap_or_default();
-            plain(&format!("{vat}: {target}.{method}({}){result}", arguments(args)))
+            plain(&format!("{vat}: {target}.{method}({}){result}", arguments(args, *in_body)))
         }
         Some(Event::Notify { promises, .. }) => format!("{vat} hears {}", promises.join(", ")),
         Some(Event::Other { what, .. }) => plain(&format!("{vat}: {what}")),
@@ -80,65 +76,21 @@ fn done(effect: &Effect<'_>, names: &Names) -> String {
     let text = match effect.event {
         Event::Send { target, method, result: Some(result), .. } => format!("sends {target}.{method} → {result}: not delivered"),
         Event::Send { target, method, .. } => format!("sends {target}.{method}: not delivered"),
-        Event::Resolve { promise, rejected: true, body, .. } => format!("{promise} ✖ {}", value(body)),
-        Event::Resolve { promise, body, .. } => format!("{promise} = {}", value(body)),
+        Event::Resolve { promise, rejected: true, body, .. } => format!("{promise} ✖ {}", resolution(body)),
+        Event::Resolve { promise, body, .. } => format!("{promise} = {}", resolution(body)),
         Event::Terminated { vat, why, .. } => format!("{} is terminated: {why}", name_of(vat, names)),
         Event::Deliver { .. } | Event::Notify { .. } | Event::Other { .. } => String::new(),
     };
     plain(&text)
 }
 
-/// The arguments of a message, in either dialect, shortened.
-pub fn arguments(body: &str) -> String {
-    let items = match read(body) {
-        // Today's body has the method, too.
-        Some(Value::Array(mut items)) if body.starts_with('#') => match items.pop() {
-            Some(Value::Array(args)) => args,
-            _ => return cut(body),
-        },
-        Some(Value::Array(args)) => args,
-        _ => return cut(body),
-    };
-    cut(&items.iter().map(shown).collect::<Vec<_>>().join(", "))
+/// The arguments of a message, shortened.
+fn arguments(body: &str, in_body: bool) -> String {
+    value::arguments(body, in_body).map_or_else(|| cut(body), |shown| cut(&shown))
 }
 
-fn value(body: &str) -> String {
-    read(body).map_or_else(|| cut(body), |value| cut(&shown(&value)))
-}
-
-fn read(body: &str) -> Option<Value> {
-    if body.len() > READ_BYTES { None } else { serde_json::from_str(body.strip_prefix('#').unwrap_or(body)).ok() }
-}
-
-/// As JSON, but for what each dialect says in its own way: `undefined`, slots, errors.
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Array(items) => format!("[{}]", items.iter().map(shown).collect::<Vec<_>>().join(",")),
-        Value::Object(fields) => match (fields.get("@qclass").and_then(Value::as_str), fields.get("#error")) {
-            (Some("undefined"), _) => "undefined".into(),
-            (Some("slot"), _) => format!("${}", fields.get("index").unwrap_or(&Value::Null)),
-            (Some("error"), _) => error(fields.get("name"), fields.get("message")),
-            (_, Some(message)) => error(fields.get("name"), Some(message)),
-            _ => {
-                let fields = fields.iter().map(|(key, value)| format!("{}:{}", Value::from(key.as_str()), shown(value)));
-                format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-            }
-        },
-        Value::String(text) if text == "#undefined" => "undefined".into(),
-        // A slot of today's: `$0.Alleged: root`
-        Value::String(text) if is_slot(text) => text.split('.').next().unwrap_or_default().into(),
-        other => other.to_string(),
-    }
-}
-
-fn error(name: Option<&Value>, message: Option<&Value>) -> String {
-    let text = |value: Option<&Value>| value.and_then(Value::as_str).unwrap_or_default().to_owned();
-    format!("{}: {}", text(name), text(message))
-}
-
-fn is_slot(text: &str) -> bool {
-    let number = text.strip_prefix(['$', '&']).map(|rest| rest.split('.').next().unwrap_or_default());
-    number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
+fn resolution(body: &str) -> String {
+    value::of(body).map_or_else(|| cut(body), |shown| cut(&shown))
 }
 
 fn cut(text: &str) -> String {

@@ -177,7 +177,7 @@ export const buildRootObject = ({ exitVatWithFailure }) => Far('root', {
   nothing() {},
   pretend: () => exitVatWithFailure(Error('meter underflow, vat terminated')),
   spin() { for (;;); },
-  work() { for (let i = 0; i < 300_000; i += 1); },
+  work() { for (let i = 0; i < 50_000; i += 1); },
 });
 "#;
 
@@ -187,6 +187,20 @@ fn what_meters_pay_for() {
     let folder = Folder::new(&[("bootstrap.js", METERED), ("bundle-worker.js", BUNDLE_WORKER)]);
     let output =
         glassbox().args(["vat", "run"]).arg(folder.path()).args(["--instructions", "50000000"]).output().expect("it runs");
-    expect![""].assert_eq(&stdout(&output));
+    expect![[r#"
+        garbage costs nothing: true
+        vat terminated
+        done: meter underflow, vat terminated
+        what is left is left: true
+        vat terminated
+        done: The crank ran for more than 50000000 instructions
+        who spins pays: true
+        crossed at more
+        vat terminated
+        done: meter underflow, vat terminated
+        left 0n
+        = vat finished
+    "#]]
+    .assert_eq(&stdout(&output));
     assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
 }

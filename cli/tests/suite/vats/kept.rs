@@ -2,6 +2,7 @@
 
 use super::{Folder, piped};
 use crate::support::{glassbox, run, stderr, stdout};
+use expect_test::expect;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -216,4 +217,98 @@ fn another_folder_is_refused() {
     let output = glassbox().args(["vat", "run"]).arg(other.path()).arg("--dir").arg(&dir).output().expect("it runs");
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("The directory has the vats db, old, bootstrap"), "{}", stderr(&output));
+}
+
+/// What cannot apply any more is refused; what is the same, or was not said, is no difference.
+#[test]
+fn a_kept_installation_stays_as_it_is() {
+    let place = Folder::new(&[
+        (
+            "ex/bootstrap.js",
+            "import { Far } from '@endo/far';\nexport const buildRootObject = () => Far('root', { bootstrap() {} });\n",
+        ),
+        ("other.js", "exports.f = () => 1;\n"),
+    ]);
+    let run = |line: &str| {
+        let output = glassbox().current_dir(place.path()).args(line.split_whitespace()).output().expect("it runs");
+        (output.status.code(), stderr(&output).replace(&place.path().display().to_string(), "PLACE"))
+    };
+    let first = "vat run ex --dir kept --heap-mib 64 --device command --with timer -- 3000";
+    for line in [
+        first,
+        first,
+        "vat run ex --dir kept",
+        "vat run --dir kept",
+        "vat run --dir kept --heap-mib 64 --with timer -- 3000",
+        "vat trace --dir kept",
+    ] {
+        assert_eq!(run(line), (Some(0), String::new()), "{line}");
+    }
+    let mut said = String::new();
+    for line in [
+        "vat run ex --dir kept -- 5",
+        "vat run --dir kept --heap-mib 8",
+        "vat run ex --dir kept --instructions 5000000",
+        "vat run --dir kept --with http",
+        "vat serve --dir kept --root nosuch --port 0",
+        "vat serve ex --dir kept --device timer --device command --with comms --with vatAdmin --with http --port 0",
+        "vat run --dir kept --checkpoint-every 9",
+        "vat trace --dir kept --heap-mib 64",
+        "vat trace kept",
+        "vat run kept",
+        "exec other.js --dir kept --port 0",
+        "upgrade kept other.js",
+        "upgrade kept other.js --dry-run",
+        "trace #1 kept",
+        "repl --at 3 kept",
+    ] {
+        let (code, error) = run(line);
+        said.push_str(&format!("$ {line}\n{error}[{}]\n", code.unwrap_or(-1)));
+    }
+    expect![[r#"
+        $ vat run ex --dir kept -- 5
+        ERROR: The directory has its installation already: its bootstrap was given 3000, not 5. Leave that out, or choose another --dir.
+        [1]
+        $ vat run --dir kept --heap-mib 8
+        ERROR: The directory has its installation already: its heap limit is 67108864, not 8388608. Leave that out, or choose another --dir.
+        [1]
+        $ vat run ex --dir kept --instructions 5000000
+        ERROR: The directory has its installation already: its instruction limit is 5000000000, not 5000000. Leave that out, or choose another --dir.
+        [1]
+        $ vat run --dir kept --with http
+        ERROR: The directory has its installation already: it has no vat 'http' of Glassbox's own. Leave that out, or choose another --dir.
+        [1]
+        $ vat serve --dir kept --root nosuch --port 0
+        ERROR: The directory has its installation already: it serves the root of no vat, also not of 'nosuch'. Leave that out, or choose another --dir.
+        [1]
+        $ vat serve ex --dir kept --device timer --device command --with comms --with vatAdmin --with http --port 0
+        ERROR: The directory has its installation already: it has no vat 'http' of Glassbox's own. Leave that out, or choose another --dir.
+        [1]
+        $ vat run --dir kept --checkpoint-every 9
+        [0]
+        $ vat trace --dir kept --heap-mib 64
+        ERROR: the ledger of --dir has its installation already; only how it is shown can be said
+        [2]
+        $ vat trace kept
+        ERROR: kept has no sources, but something that is kept: name it as --dir kept
+        [2]
+        $ vat run kept
+        ERROR: kept has no sources, but something that is kept: name it as --dir kept
+        [2]
+        $ exec other.js --dir kept --port 0
+        ERROR: PLACE/kept holds vats, not a script
+        [1]
+        $ upgrade kept other.js
+        ERROR: kept holds vats, not a script
+        [1]
+        $ upgrade kept other.js --dry-run
+        ERROR: this is not the ledger of a script, but of a bundle or of vats
+        [2]
+        $ trace #1 kept
+        ERROR: kept holds vats, not a script: see glassbox vat trace --dir kept
+        [2]
+        $ repl --at 3 kept
+        ERROR: kept holds vats, not a script: see glassbox vat trace --dir kept
+        [2]
+    "#]].assert_eq(&said);
 }

@@ -55,6 +55,15 @@ fn mail_at(server: &Server) -> String {
     server.banner.lines().find_map(|line| line.strip_prefix("Mail at ")).expect("a port for mail").to_owned()
 }
 
+/// Waits for it on the console.
+fn says(server: &Server, line: &str) {
+    let until = Instant::now() + PATIENCE;
+    while !server.log().contains(line) {
+        assert!(Instant::now() < until, "it does not say {line:?}: {}", server.log());
+        std::thread::yield_now();
+    }
+}
+
 /// A new kernel serves before `bootstrap` has registered what can be called.
 fn ask(server: &Server, method: &str) -> Vec<String> {
     let mut socket = Socket::connect(&server.url);
@@ -132,7 +141,9 @@ impl Raw {
     fn peer(place: &str) -> Raw {
         let mut raw = Raw::connect(place);
         raw.say(&hello("b", "a").to_string());
-        assert_eq!(raw.hear(), Some(hello("a", "b")));
+        let answer = raw.hear().expect("a hello");
+        let id = answer["id"].as_str().expect("an id");
+        assert_eq!(answer, hello_of("a", "b", id));
         raw.frame(&[], 0);
         assert_eq!(raw.hear(), Some(json!({"messages": [], "ack": 0})));
         raw
@@ -173,7 +184,11 @@ impl Raw {
 }
 
 fn hello(from: &str, to: &str) -> Value {
-    json!({"glassbox-mail": 1, "from": from, "to": to})
+    hello_of(from, to, &"0b".repeat(32))
+}
+
+fn hello_of(from: &str, to: &str, id: &str) -> Value {
+    json!({"glassbox-mail": 1, "from": from, "to": to, "id": id})
 }
 
 fn refused(why: &str) -> Option<Value> {
@@ -194,8 +209,11 @@ fn strangers_garbage_and_repetitions() {
     };
     assert_eq!(answer(&hello("mallory", "a").to_string()), refused("'mallory' is not known here"));
     assert_eq!(answer(&hello("b", "c").to_string()), refused("this is 'a', not 'c'"));
-    assert_eq!(answer(r#"{"glassbox-mail":9,"from":"b","to":"a"}"#), refused("version 9 of the protocol"));
-    let with_nonce = json!({"glassbox-mail": 1, "from": "b", "to": "a", "nonce": "00".repeat(32)});
+    let mut other = hello("b", "a");
+    other["glassbox-mail"] = json!(9);
+    assert_eq!(answer(&other.to_string()), refused("version 9 of the protocol"));
+    let mut with_nonce = hello("b", "a");
+    with_nonce["nonce"] = json!("00".repeat(32));
     assert_eq!(answer(&with_nonce.to_string()), refused("'b' wants a secret, which is not set here"));
     assert!(answer("GET / HTTP/1.1").is_some_and(|answer| answer["refused"].is_string()));
     assert_eq!(answer(&"x".repeat(5_000)), None);
@@ -230,12 +248,89 @@ fn strangers_garbage_and_repetitions() {
     drop(raw);
     let mut raw = Raw::peer(&at);
     assert_eq!(raw.until(3, 3), [second, third]);
+    // Another kernel of that name, whose numbers begin anew, is refused, and the one that was heard is not.
+    let other = refused(
+        "'b' is not the kernel that 'a' has talked to: that was 0b0b0b0b…, this is 0c0c0c0c…; made anew, it needs another name",
+    );
+    assert_eq!(answer(&hello_of("b", "a", &"0c".repeat(32)).to_string()), other);
     drop(raw);
+    drop(Raw::peer(&at));
     kernel.end(a);
     // What had come before has cost no transaction.
     let mail = |number, text: &str, ack| (vec![(number, text.to_owned())], ack);
     let expected = [mail(1, open, 0), mail(2, select, 0), mail(3, open_again, 1)];
     assert_eq!(mails(&kernel.dir()), expected);
+}
+
+/// A kernel that was made anew under its old name begins with message 1 again: none of it is taken for what was dealt with already.
+#[test]
+fn a_kernel_that_was_made_anew() {
+    let one = Kernel::new("mail-a", "a", &[]);
+    let other = Kernel::new("mail-b", "b", &[]);
+    let a = one.serve("b");
+    let b = other.serve(&format!("a={}", mail_at(&a)));
+    let answers = ["greeting: undefined -> hello"];
+    assert_eq!(ask(&b, "settled"), answers);
+    other.end(b);
+    let anew = Kernel::new("mail-b", "b", &[]);
+    let other_kernel = "'b' is not the kernel that 'a' has talked to";
+    let b = anew.serve(&format!("a={}", mail_at(&a)));
+    says(&a, other_kernel);
+    says(&b, other_kernel);
+    // Also after a restart, and when it is the one that was heard who connects.
+    a.kill();
+    let a = one.serve(&format!("b={}", mail_at(&b)));
+    says(&a, other_kernel);
+    assert_eq!(ask(&b, "answers"), [""; 0]);
+    assert_eq!(ask(&a, "journal"), ["greeting = hello"]);
+    anew.end(b);
+    // The old one is welcome.
+    a.kill();
+    let a = one.serve("b");
+    let b = other.serve(&format!("a={}", mail_at(&a)));
+    let mut socket = Socket::connect(&b.url);
+    socket.result("modify", "[\"x\",1]");
+    assert_eq!(ask(&b, "settled"), [answers[0], "x: undefined -> 1"]);
+    one.end(a);
+    other.end(b);
+}
+
+/// Mail that the kernel refuses is not acknowledged, the connection ends, and the console says why.
+#[test]
+fn mail_that_is_refused() {
+    let place = Place::new("none.js", "");
+    let vats = place.root().join("vats");
+    std::fs::create_dir(&vats).expect("a new folder");
+    let bootstrap = "
+        import { Far } from '@endo/far';
+        export const buildRootObject = ({ D }) => Far('root', {
+          bootstrap(vats, { mailbox }) {
+            for (let n = 0; n < 10000; n += 1) D(mailbox).ackInbound(`peer ${n}`, 1);
+            D(mailbox).registerInboundHandler(vats.vattp);
+          },
+        });";
+    std::fs::write(vats.join("bootstrap.js"), bootstrap).expect("written");
+    let kernel = Kernel { example: vats, place, name: "a", args: Vec::new() };
+    let a = kernel.serve("b");
+    let until = Instant::now() + PATIENCE;
+    let why = "there are 10000 peers already";
+    loop {
+        let mut raw = Raw::connect(&mail_at(&a));
+        raw.say(&hello("b", "a").to_string());
+        let answer = raw.hear().expect("a hello");
+        if let Some(refused) = answer["refused"].as_str() {
+            assert_eq!(refused, format!("'a' does not take mail from 'b' now: {why}"));
+            break;
+        }
+        assert!(Instant::now() < until, "it is not refused: {}", a.log());
+        raw.frame(&[], 0);
+        raw.frame(&[(1, "deliver:ro+0:open:rp-40;#[]")], 0);
+        while let Some(frame) = raw.hear() {
+            assert_eq!(frame, json!({"messages": [], "ack": 0}));
+        }
+    }
+    says(&a, &format!("mail from 'b' is not taken: {why}"));
+    kernel.end(a);
 }
 
 /// The mail in a ledger.
@@ -268,11 +363,8 @@ fn a_secret_that_one_side_does_not_know() {
     assert_eq!(raw.hear(), refused("'b' does not know the secret"));
     let other = Kernel::new("mail-b", "b", &["--mail-secret", &wrong]);
     let b = other.serve(&peer);
-    let until = Instant::now() + PATIENCE;
-    while !a.log().contains("does not know the secret") || !b.log().contains("mail with 'a'") {
-        assert!(Instant::now() < until, "{}{}", a.log(), b.log());
-        std::thread::yield_now();
-    }
+    says(&a, "does not know the secret");
+    says(&b, "mail with 'a'");
     assert_eq!(ask(&b, "answers"), [""; 0]);
     b.kill();
     let other = Kernel { args: vec!["--mail-secret".into(), right], ..other };

@@ -197,6 +197,9 @@ fn what_settles_later() {
 
 const RAW: &str = "RAW";
 
+/// What becomes of a reply.
+type Lie = Box<dyn Fn(&mut Value) + Send>;
+
 /// Between client and server: passes on one connection's frames, replies changed.
 fn liar(server: &Server, lie: impl Fn(Value) -> Value + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -228,7 +231,7 @@ fn a_backend_that_lies_to_its_caller() {
     let home = Home::new();
     home.ask(&["call", &server.url, "add", "1", "--anonymous", "--receipt", "old.json"]);
     let old = read(&home.file("old.json"));
-    let told = |args: &[&str], lie: Box<dyn Fn(&mut Value) + Send>| {
+    let told = |args: &[&str], lie: Lie| {
         let url = liar(&server, move |mut reply| {
             if reply["receipt"].is_object() {
                 lie(&mut reply);
@@ -241,7 +244,7 @@ fn a_backend_that_lies_to_its_caller() {
     const OTHER: &str = "does not hold: it is of another call, or of another result";
     const SILENT: &str = "does not hold: its record says nothing of its call";
     assert_eq!(told(&["add", "1"], Box::new(|_| ())), "2\n");
-    let cases: Vec<(&str, &[&str], Box<dyn Fn(&mut Value) + Send>, &str)> = vec![
+    let cases: Vec<(&str, &[&str], Lie, &str)> = vec![
         ("another result", &["add", "1"], Box::new(|reply| reply["result"] = json!(1)), OTHER),
         ("none", &["add", "1"], Box::new(|reply| reply["receipt"] = Value::Null), "the backend gave no receipt"),
         ("undefined", &["nil"], Box::new(|reply| drop(reply.as_object_mut().expect("an object").remove("result"))), OTHER),

@@ -200,33 +200,26 @@ fn what_cannot_begin_says_why() {
         ERROR: bootstrap.js:2: cannot import './missing.js': there is no missing.js
 
         # setup without dispatch
-        vat a (v1) terminated: Error: vat setup() failed to return a 'dispatch' with .deliver: [object Object]
         ERROR: Error: vat a: vat setup() failed to return a 'dispatch' with .deliver: [object Object]
 
         # setup that throws
-        vat a (v1) terminated: TypeError: no
         ERROR: TypeError: vat a: no
             at setup (/vat-a.js:1:45)
 
         # neither
-        vat a (v1) terminated: Error: vat module /vat-a.js has neither a default export 'setup' nor an export 'buildRootObject' that is a function
         ERROR: Error: vat a: vat module /vat-a.js has neither a default export 'setup' nor an export 'buildRootObject' that is a function
 
         # a root that is none
-        vat a (v1) terminated: Error: buildRootObject() for vat "v1" returned 3, which is not Far
         ERROR: Error: vat a: buildRootObject() for vat "v1" returned 3, which is not Far
 
         # a root that never is
-        vat a (v1) terminated: NeverSettlesError: buildRootObject unresolved
         ERROR: NeverSettlesError: vat a: buildRootObject unresolved
 
         # an export that is missing
-        vat a (v1) terminated: SyntaxError: Could not find export 'nope' in module '@endo/far'
         ERROR: SyntaxError: vat a: Could not find export 'nope' in module '@endo/far'
 
         # a loop at the start
-        vat a (v1) terminated: InstructionLimitError: The call ran for more than 5000000000 instructions
-        ERROR: InstructionLimitError: vat a: The call ran for more than 5000000000 instructions
+        ERROR: InstructionLimitError: vat a: The crank ran for more than 5000000000 instructions
 
     "##]].assert_eq(&said);
 }
@@ -274,12 +267,97 @@ export const buildRootObject = () => Far('root', {
     "#]]
     .assert_eq(&stdout(&output));
     expect![[r#"
-        vat loop (v4) terminated: InstructionLimitError: The call ran for more than 50000000 instructions
-        vat hog (v3) terminated: InstructionLimitError: The call ran for more than 50000000 instructions
+        vat loop (v4) terminated: InstructionLimitError: The crank ran for more than 50000000 instructions
+        vat hog (v3) terminated: InstructionLimitError: The crank ran for more than 50000000 instructions
         vat exit (v1) terminated: Error: enough
     "#]]
     .assert_eq(&stderr(&output));
     assert_eq!(output.status.code(), Some(0));
+}
+
+/// A configuration whose vat says what it was given.
+fn configured() -> Folder {
+    Folder::new(&[
+        (
+            "app.json",
+            r#"{"bootstrap":"a","vats":{"a":{"sourceSpec":"./a.js","parameters":{"argv":["of the configuration"],"more":1}}}}"#,
+        ),
+        (
+            "a.js",
+            "import { Far } from '@endo/far';
+import harden, { harden as same } from '@endo/harden';
+import 'ses';
+export const buildRootObject = (powers, { argv, more }) => Far('root', {
+  bootstrap() { console.log(JSON.stringify(harden([argv, more, harden === same]))); },
+});
+",
+        ),
+    ])
+}
+
+#[test]
+fn arguments_win_over_those_of_a_configuration() {
+    let folder = configured();
+    let run = |args: &[&str]| {
+        let mut command = glassbox();
+        let output = command.args(["vat", "run", "-c"]).arg(folder.path().join("app.json")).args(args).output().expect("it runs");
+        assert_eq!(stderr(&output), "");
+        stdout(&output)
+    };
+    assert_eq!(run(&[]), "[[\"of the configuration\"],1,true]\n= vat finished\n");
+    assert_eq!(run(&["--", "3", "4"]), "[[\"3\",\"4\"],1,true]\n= vat finished\n");
+}
+
+#[test]
+fn examples_that_need_callers_say_so() {
+    for name in ["counter", "mail-a", "mail-b"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/vats").join(name);
+        let output = glassbox().args(["vat", "run"]).arg(path).output().expect("it runs");
+        assert_eq!(output.status.code(), Some(1), "{name}");
+        assert_eq!(stderr(&output), "bootstrap failed: Error: this needs callers: glassbox vat serve\n", "{name}");
+    }
+}
+
+/// A vat with a dispatch of its own sends a method beside a body of either kind.
+#[test]
+fn a_trace_says_what_was_sent() {
+    let folder = Folder::new(&[
+        (
+            "bootstrap.js",
+            "export default function setup(syscall) {
+  return harden({
+    deliver(target, method, args, result) {
+      if (method !== 'bootstrap') return;
+      const [other] = args.slots.filter(slot => slot.startsWith('o-'));
+      syscall.send(other, 'go', { body: '#[1,[2,\"+3\"],\"!+4\"]', slots: [] });
+      syscall.send(other, 'get', { body: '#[]', slots: [] }, 'p+5');
+      syscall.send(other, 'go', { body: '[1,{\"@qclass\":\"NaN\"},\"+4\"]', slots: [] });
+    },
+    notify() {},
+  });
+}
+",
+        ),
+        (
+            "vat-a.js",
+            "import { Far } from '@endo/far';
+export const buildRootObject = () => {
+  const root = Far('root', { go() {}, get: () => harden([12n, undefined, '+5', NaN, root]) });
+  return root;
+};
+",
+        ),
+    ]);
+    let output = glassbox().args(["vat", "trace"]).arg(folder.path()).output().expect("it runs");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    expect![[r#"
+        2  _bootstrap (v2): ko20.bootstrap([], {"_bootstrap":$0,"a":$1}, {"_dummy":"dummy","loopbox":$2…)
+        3    a (v1): ko21.go(1, [2,3n], "+4")
+        4    a (v1): ko21.get() → kp40
+        4      kp40 = [12n,undefined,"+5",NaN,$0]
+        5    a (v1): ko21.go(1, NaN, "+4")
+    "#]]
+    .assert_eq(&stdout(&output));
 }
 
 const BAD: &str = "import { Far } from '@endo/far';

@@ -45,6 +45,9 @@ const UNDEFINED = harden({ body: '{"@qclass":"undefined"}', slots: [] });
 const problem = (message, name = 'Error') =>
   harden({ body: JSON.stringify({ '@qclass': 'error', name, message }), slots: [] });
 const TOO_LONG = `what is sent to another machine may have ${MAX_LENGTH} characters`;
+const MAX_SLOTS = 10_000;
+const MAX_VALUES = 50_000;
+const MAX_DIGITS = 5_000;
 const sendable = method => typeof method === 'string' && !method.includes(':') && !method.includes(';');
 const fits = ({ body, slots }) => body.length + 24 * slots.length <= MAX_LENGTH;
 const flip = ref => `${ref.slice(0, 2)}${ref[2] === '+' ? '-' : '+'}${ref.slice(3)}`;
@@ -53,6 +56,31 @@ const flip = ref => `${ref.slice(0, 2)}${ref[2] === '+' ? '-' : '+'}${ref.slice(
 const onlySlot = ({ body, slots }) => {
   if (slots.length !== 1 || slots[0][0] !== 'o') return undefined;
   return /^(#"\$0(\..*)?"|\{"@qclass":"slot",.*"index":0\})$/.test(body) ? slots[0] : undefined;
+};
+
+// What the kernel would end this vat for, if it said so for a peer. The body has been parsed: each string has an end.
+const insistModest = (refs, body) => {
+  if (refs.length > MAX_SLOTS) throw Error(`more than ${MAX_SLOTS} references in one message`);
+  if (body.length <= MAX_DIGITS) return;
+  const isSmallcaps = body[0] === '#';
+  let values = 0;
+  for (let at = 0; at < body.length; ) {
+    const c = body[at++];
+    if (c === '"') {
+      const begin = at;
+      for (let isEscaped = true; isEscaped; at += 1) {
+        at = body.indexOf('"', at);
+        let slashes = 0;
+        while (body[at - 1 - slashes] === '\\') slashes += 1;
+        isEscaped = slashes % 2 === 1;
+      }
+      const isNumber = isSmallcaps && (body[begin] === '+' || body[begin] === '-');
+      if (isNumber && at - 1 - begin > MAX_DIGITS) throw Error('too many digits in one message');
+    } else if (c === ',' || c === '[' || c === '{') {
+      values += 1;
+      if (values > MAX_VALUES) throw Error(`more than ${MAX_VALUES} values in one message`);
+    }
+  }
 };
 
 // The arguments of a message to this vat itself: strings, numbers and references, in either dialect.
@@ -419,6 +447,7 @@ export default function setup(syscall) {
     if (command === 'deliver') {
       const [to, method, answer, ...refs] = words;
       if (answer === undefined) throw Error('too few words in deliver');
+      insistModest(refs, body);
       const target = known(remote, to);
       const args = harden({ body, slots: refs.map(ref => inbound(remote, ref)) });
       route(target, method, args, answer ? inboundResult(remote, answer) : undefined);
@@ -432,6 +461,10 @@ export default function setup(syscall) {
         if (refs.length !== 1 || refs[0][1] !== 'o') throw Error(`${vref} can only become one object`);
         settle(vref, harden({ type, slot: inbound(remote, refs[0]) }), remote);
       } else if (type === 'data' || type === 'reject') {
+        insistModest(refs, body);
+        if (type === 'data' && refs.length === 1 && refs[0][1] === 'p' && /^#"|^\{"@qclass":"slot"/.test(body)) {
+          throw Error(`${vref} cannot become a promise`);
+        }
         const data = harden({ body, slots: refs.map(ref => inbound(remote, ref)) });
         settle(vref, harden({ type, data }), remote);
       } else {

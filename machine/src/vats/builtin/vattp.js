@@ -6,18 +6,21 @@
 //         device ─ deliverInboundAck(peer, number) ─▶ D(device).remove(peer, number) of what has arrived there
 //
 // Messages that arrive before their receiver is known wait for it here.
+//
+// If the device does not take a message, the connection with that machine has ended, and the console says why: what followed would not
+// make sense without it. Nothing goes out any more but what lies in the device, and what comes in is not acknowledged.
 
 import { E as eventually, Far as far } from '@endo/far';
 
 const makeRoot = (E, D, Far) => {
-  const peers = new Map(); // name -> { added, removed, delivered, receiver, waiting, named }
+  const peers = new Map(); // name -> { added, removed, delivered, receiver, waiting, named, ended }
   const send = E.sendOnly || E;
   let device;
 
   const peerCalled = name => {
     let peer = peers.get(name);
     if (!peer) {
-      peer = { added: 0, removed: 0, delivered: 0, receiver: undefined, waiting: [], named: false };
+      peer = { added: 0, removed: 0, delivered: 0, receiver: undefined, waiting: [], named: false, ended: undefined };
       peers.set(name, peer);
     }
     return peer;
@@ -42,7 +45,15 @@ const makeRoot = (E, D, Far) => {
       return harden({
         transmitter: Far('transmitter', {
           transmit(message) {
-            D(insistDevice()).add(name, peer.added + 1, message);
+            if (peer.ended) throw Error(peer.ended);
+            insistDevice();
+            try {
+              D(device).add(name, peer.added + 1, message);
+            } catch (error) {
+              peer.ended = `the connection with '${name}' has ended: ${error.message}`;
+              console.error(`vattp: ${peer.ended}`);
+              throw Error(peer.ended);
+            }
             peer.added += 1;
           },
         }),
@@ -60,6 +71,7 @@ const makeRoot = (E, D, Far) => {
 
     deliverInboundMessages(name, messages) {
       const peer = peerCalled(name);
+      if (peer.ended) return;
       for (const [number, message] of messages) {
         if (number > peer.delivered) {
           peer.delivered = number;

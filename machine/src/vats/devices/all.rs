@@ -153,9 +153,9 @@ impl Devices {
         let any = self.all.get_mut(&id).ok_or("The device is gone")?;
         self.before.entry(id).or_insert_with(|| any.device().save());
         match (any, work) {
-            (Any::Mailbox(mailbox), Work::Mail { peer, messages, ack }) => {
+            (Any::Mailbox(mailbox), Work::Mail { peer, id, messages, ack }) => {
                 self.mail = true;
-                mailbox.deliver_inbound(peer, messages, *ack, outlet).map(|_| ())
+                mailbox.deliver_inbound(peer, id.as_deref(), messages, *ack, outlet).map(|_| ())
             }
             (Any::Timer(timer), _) if time_ms > timer.last_polled() => timer.poll(time_ms, outlet).map(|_| ()),
             _ => Ok(()),

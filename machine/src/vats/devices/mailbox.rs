@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! vattp ── add(peer, n, message), remove(peer, n), ackInbound(peer, n) ──▶ outboxes ──▶ host
-//! host ── deliver_inbound(peer, [(n, message)..], ack) ──▶ deliverInboundMessages, deliverInboundAck ──▶ vattp
+//! host ── deliver_inbound(peer, id, [(n, message)..], ack) ──▶ deliverInboundMessages, deliverInboundAck ──▶ vattp
 //! ```
 //!
-//! The host may say the same thing twice: each message, and each acknowledgment, is passed on once.
+//! The host may say the same thing twice: each message, and each acknowledgment, is passed on once. Who was heard once under a name is
+//! the only one of that name: another one would begin with message 1 again.
 
 use super::{Arguments, CapData, Device, Handler, Kept, MAX_SAFE_INTEGER, Outlet, Value, insist_root, kept_state, no_method};
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,9 @@ const METHODS: [&str; 4] = ["ackInbound", "add", "registerInboundHandler", "remo
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Peer {
+    /// Which kernel it is, once it was heard.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// By number, what it has not acknowledged.
     pub outbox: BTreeMap<u64, String>,
     /// The last of its messages that is dealt with.
@@ -32,6 +36,18 @@ pub struct Peer {
     pub delivered: u64,
     /// The last of its acknowledgments that was passed on.
     pub acknowledged: u64,
+}
+
+impl Peer {
+    /// Whether it cannot be the kernel that was heard.
+    pub fn is_other(&self, id: &str) -> bool {
+        self.id.as_deref().is_some_and(|known| known != id)
+    }
+
+    /// Whether it was heard, but not who it is: a ledger from before that was asked.
+    pub fn is_nameless(&self) -> bool {
+        self.id.is_none() && (self.delivered > 0 || self.acknowledged > 0)
+    }
 }
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -52,11 +68,12 @@ impl Mailbox {
         Ok(Self { kept: Kept::load("mailbox", saved)? })
     }
 
-    /// What has come from `peer`: messages with their numbers, and the number of the last one of ours that it has. Whether any of
-    /// it was new.
+    /// What has come from `peer`, which is the kernel `id`: messages with their numbers, and the number of the last one of ours that
+    /// it has. Whether any of it was new.
     pub fn deliver_inbound(
         &mut self,
         peer: &str,
+        id: Option<&str>,
         messages: &[(u64, String)],
         ack: u64,
         outlet: &mut dyn Outlet,
@@ -68,6 +85,10 @@ impl Mailbox {
             return Err("error in inboundCallback: not a safe integer".into());
         }
         let known = self.kept.state.peers.get(peer);
+        if known.zip(id).is_some_and(|(known, id)| known.is_other(id)) {
+            return Err(format!("'{peer}' is another kernel than before"));
+        }
+        let names = id.is_some() && known.is_none_or(|known| known.id.is_none());
         let mut delivered = known.map_or(0, |known| known.delivered);
         let mut new = Vec::new();
         for (number, message) in messages {
@@ -77,10 +98,13 @@ impl Mailbox {
             }
         }
         let acknowledges = ack > known.map_or(0, |known| known.acknowledged);
-        if new.is_empty() && !acknowledges {
+        if new.is_empty() && !acknowledges && !names {
             return Ok(false);
         }
         let known = self.peer(peer)?;
+        if names {
+            known.id = id.map(str::to_owned);
+        }
         known.delivered = delivered;
         known.acknowledged = known.acknowledged.max(ack);
         if !new.is_empty() {
@@ -118,11 +142,12 @@ impl Mailbox {
     }
 
     fn peer(&mut self, name: &str) -> Result<&mut Peer, String> {
-        let peers = &mut self.kept.change().peers;
+        let peers = &self.kept.state.peers;
         if !peers.contains_key(name) && peers.len() >= MAX_PEERS {
             return Err(format!("there are {MAX_PEERS} peers already"));
         }
-        Ok(peers.entry(name.to_owned()).or_default())
+        // Not before: what was refused is no reason to write the state once more.
+        Ok(self.kept.change().peers.entry(name.to_owned()).or_default())
     }
 
     fn add(&mut self, args: &mut Arguments) -> Result<(), String> {

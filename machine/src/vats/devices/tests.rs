@@ -138,16 +138,16 @@ fn numbers_are_those_of_javascript() {
 #[test]
 fn the_mailbox_passes_each_message_on_once() {
     let (mut mailbox, mut kernel) = (Mailbox::default(), Kernel::default());
-    let early = mailbox.deliver_inbound("bob", &[(1, "hi".into())], 0, &mut kernel);
+    let early = mailbox.deliver_inbound("bob", None, &[(1, "hi".into())], 0, &mut kernel);
     assert_eq!(early.unwrap_err(), "deliverInboundMessages before registerInboundHandler");
     let register = format!("[{SLOT}]");
     assert_eq!(call(&mut mailbox, &mut kernel, "registerInboundHandler", &register, &["o-10"]), r#"{"@qclass":"undefined"}"#);
     assert_eq!(call(&mut mailbox, &mut kernel, "registerInboundHandler", &register, &["o-10"]), "Error: already registered");
     assert!(mailbox.changed());
     let two = [(1, "hi".to_owned()), (2, "there".to_owned())];
-    assert!(mailbox.deliver_inbound("bob", &two[..1], 0, &mut kernel).unwrap());
-    assert!(mailbox.deliver_inbound("bob", &two, 3, &mut kernel).unwrap());
-    assert!(!mailbox.deliver_inbound("bob", &two, 3, &mut kernel).unwrap());
+    assert!(mailbox.deliver_inbound("bob", None, &two[..1], 0, &mut kernel).unwrap());
+    assert!(mailbox.deliver_inbound("bob", None, &two, 3, &mut kernel).unwrap());
+    assert!(!mailbox.deliver_inbound("bob", None, &two, 3, &mut kernel).unwrap());
     assert_eq!(
         kernel.sent,
         [
@@ -159,7 +159,30 @@ fn the_mailbox_passes_each_message_on_once() {
     mailbox.saved();
     assert!(!mailbox.changed());
     let mut mailbox = Mailbox::load(&mailbox.save()).unwrap();
-    assert!(!mailbox.deliver_inbound("bob", &two, 3, &mut kernel).unwrap());
+    assert!(!mailbox.deliver_inbound("bob", None, &two, 3, &mut kernel).unwrap());
+}
+
+#[test]
+fn the_mailbox_knows_one_kernel_by_a_name() {
+    let (mut mailbox, mut kernel) = (Mailbox::default(), Kernel::default());
+    call(&mut mailbox, &mut kernel, "registerInboundHandler", &format!("[{SLOT}]"), &["o-10"]);
+    let mut hear = |mailbox: &mut Mailbox, id: Option<&str>, number, ack| {
+        mailbox.deliver_inbound("bob", id, &[(number, "hi".into())], ack, &mut kernel)
+    };
+    // As ledgers have it in which nobody said who he is.
+    assert_eq!(hear(&mut mailbox, None, 1, 0), Ok(true));
+    let old = mailbox.save();
+    assert!(!old.contains("\"id\""), "{old}");
+    let mut mailbox = Mailbox::load(&old).unwrap();
+    assert!(mailbox.peers()["bob"].is_nameless());
+    assert_eq!(hear(&mut mailbox, Some("b1"), 1, 0), Ok(true), "it has a name now");
+    assert_eq!(hear(&mut mailbox, Some("b1"), 1, 0), Ok(false));
+    let mut mailbox = Mailbox::load(&mailbox.save()).unwrap();
+    assert!(mailbox.peers()["bob"].is_other("b2") && !mailbox.peers()["bob"].is_other("b1"));
+    assert_eq!(hear(&mut mailbox, Some("b2"), 2, 7).unwrap_err(), "'bob' is another kernel than before");
+    assert_eq!((mailbox.peers()["bob"].delivered, mailbox.peers()["bob"].acknowledged), (1, 0));
+    assert_eq!(hear(&mut mailbox, Some("b1"), 2, 0), Ok(true));
+    assert_eq!(kernel.sent.len(), 2);
 }
 
 #[test]

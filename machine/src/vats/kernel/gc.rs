@@ -3,7 +3,7 @@
 
 use super::clist::is_own;
 use super::refs::{KRef, Party};
-use super::tables::{CList, CROWD, GcAction, GcKind, PromiseState};
+use super::tables::{CList, CYCLE_THRESHOLD, GcAction, GcKind, PromiseState};
 use super::{Delivery, Kernel, Next};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -127,15 +127,15 @@ pub struct Suspect {
 
 impl Kernel {
     /// Whether it is time to look for cycles of garbage.
-    pub fn is_crowded(&self) -> bool {
-        self.tables.object_count() >= self.tables.counters().crowd
+    pub fn is_cycle_search_due(&self) -> bool {
+        self.tables.object_count() >= self.tables.counters().cycle_threshold
     }
 
     /// They were looked for, and these are garbage: the next time is when there are twice as many objects as will be left.
-    pub fn counted(&mut self, garbage: usize) {
+    pub fn searched(&mut self, garbage: usize) {
         let left = self.tables.object_count().saturating_sub(garbage as u64);
-        let crowd = (left * 2).max(CROWD);
-        self.tables.counters_mut().crowd = crowd;
+        let cycle_threshold = (left * 2).max(CYCLE_THRESHOLD);
+        self.tables.counters_mut().cycle_threshold = cycle_threshold;
     }
 
     /// Objects that may be part of a cycle of garbage. Vats with a dispatch of their own say nothing of what they hold: what they

@@ -50,7 +50,7 @@ struct CountersRow {
     device: u64,
     meter: u64,
     upgrade: u64,
-    crowd: u64,
+    cycle_threshold: u64,
     #[serde(default, skip_serializing_if = "is_default")]
     panic: Option<u64>,
     run: (u64, u64),
@@ -184,8 +184,20 @@ impl Row {
     fn value(&self, tables: &Tables) -> Option<Vec<u8>> {
         match self {
             Row::Counters => {
-                let Counters { object, promise, device_node, vat, device, meter, upgrade, crowd, panic, run, cranks, log } =
-                    *tables.counters();
+                let Counters {
+                    object,
+                    promise,
+                    device_node,
+                    vat,
+                    device,
+                    meter,
+                    upgrade,
+                    cycle_threshold,
+                    panic,
+                    run,
+                    cranks,
+                    log,
+                } = *tables.counters();
                 Some(json(&CountersRow {
                     object,
                     promise,
@@ -194,7 +206,7 @@ impl Row {
                     device,
                     meter,
                     upgrade,
-                    crowd,
+                    cycle_threshold,
                     panic,
                     run,
                     cranks,
@@ -452,9 +464,22 @@ fn read_row(tables: &mut Tables, key: &str, value: &[u8]) -> Option<()> {
         serde_json::from_slice(value).ok()
     }
     if key == "kernel" {
-        let CountersRow { object, promise, node, vat, device, meter, upgrade, crowd, panic, run, cranks, log } = parse(value)?;
-        let counters =
-            Counters { object, promise, device_node: node, vat, device, meter, upgrade, crowd, panic, run, cranks, log };
+        let CountersRow { object, promise, node, vat, device, meter, upgrade, cycle_threshold, panic, run, cranks, log } =
+            parse(value)?;
+        let counters = Counters {
+            object,
+            promise,
+            device_node: node,
+            vat,
+            device,
+            meter,
+            upgrade,
+            cycle_threshold,
+            panic,
+            run,
+            cranks,
+            log,
+        };
         tables.set_counters(counters);
     } else if let Some(n) = key.strip_prefix("run.") {
         tables.put_run(n.parse().ok()?, parse::<ItemRow>(value)?.read().ok()?);

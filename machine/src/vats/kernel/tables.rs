@@ -206,7 +206,7 @@ pub struct Counters {
     /// The next upgrade's.
     pub upgrade: u64,
     /// With so many objects it is time to look for cycles of garbage.
-    pub crowd: u64,
+    pub cycle_threshold: u64,
     /// A vat has ended without which the kernel cannot go on.
     pub panic: Option<u64>,
     /// The number of the first in the run queue, and of the next one that comes.
@@ -218,7 +218,7 @@ pub struct Counters {
 }
 
 /// The least objects at which cycles of garbage are looked for.
-pub(super) const CROWD: u64 = 2_000;
+pub(super) const CYCLE_THRESHOLD: u64 = 2_000;
 
 impl Default for Counters {
     fn default() -> Counters {
@@ -230,7 +230,7 @@ impl Default for Counters {
             device: 7,
             meter: 1,
             upgrade: 1,
-            crowd: CROWD,
+            cycle_threshold: CYCLE_THRESHOLD,
             panic: None,
             run: (0, 0),
             cranks: 0,

@@ -1,7 +1,7 @@
 //! The packages that vats import by name. Their exports are the guest's own (`sandbox/guest/prelude/vats`).
 
 /// All names. A `*` stands for the rest.
-pub const PACKAGES: [&str; 27] = [
+pub const PACKAGES: [&str; 29] = [
     "@agoric/assert",
     "@agoric/eventual-send",
     "@agoric/evaluate",
@@ -22,6 +22,7 @@ pub const PACKAGES: [&str; 27] = [
     "@endo/eventual-send",
     "@endo/exo",
     "@endo/far",
+    "@endo/harden",
     "@endo/init",
     "@endo/lockdown",
     "@endo/marshal",
@@ -29,6 +30,7 @@ pub const PACKAGES: [&str; 27] = [
     "@endo/pass-style",
     "@endo/patterns",
     "@endo/promise-kit",
+    "ses",
 ];
 
 /// Whether a specifier names one of them.

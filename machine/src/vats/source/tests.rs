@@ -81,6 +81,8 @@ fn paths() {
 fn packages() {
     for known in [
         "@endo/far",
+        "@endo/harden",
+        "ses",
         "@agoric/swingset-vat/src/vats/comms",
         "@agoric/swingset-vat/src/vats/comms/index.js",
         "@agoric/swingset-vat/src/vats/vattp.js",
