@@ -151,7 +151,7 @@ fn boot<'js>(ctx: &Ctx<'js>, host: Function<'js>) -> Result<(Object<'js>, Object
     native.set("inspect", ctx.eval::<Function, _>("String")?)?;
     native.set("importModule", ctx.eval::<Function, _>(format!("path => import('{HOLDER}' + path)"))?)?;
     let console: Function = ctx.eval(
-        "host => { const at = (level) => (...args) => { host(1, level + args.map(String).join(' ')); }; const log = at('1'); globalThis.console = { log, info: log, warn: log, error: log, debug: at('0') }; }",
+        "host => { const log = (...args) => { host(1, '1' + args.map(String).join(' ')); }; globalThis.console = { log, info: log, warn: log, error: log, debug() {} }; }",
     )?;
     console.call::<_, ()>((native.get::<_, Value>("host")?,))?;
     let mut entry = Object::new(ctx.clone())?;
