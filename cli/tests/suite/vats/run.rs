@@ -314,7 +314,11 @@ fn examples_that_need_callers_say_so() {
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/vats").join(name);
         let output = glassbox().args(["vat", "run"]).arg(path).output().expect("it runs");
         assert_eq!(output.status.code(), Some(1), "{name}");
-        assert_eq!(stderr(&output), "bootstrap failed: Error: this needs callers: glassbox vat serve\n", "{name}");
+        assert_eq!(
+            stderr(&output),
+            "bootstrap failed: Error: this needs callers: glassbox vat serve (-v shows where it was thrown)\n",
+            "{name}"
+        );
     }
 }
 
