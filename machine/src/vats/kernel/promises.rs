@@ -5,7 +5,7 @@ use super::tables::{Item, PromiseState};
 use super::{CapData, Delivery, Dialect, Kernel, Next, Settled};
 use std::collections::BTreeSet;
 
-/// One delivery tells of no further promises after so many bytes.
+/// One delivery tells of a promise, and of others with it that come to no more than so many bytes.
 const TOLD_BYTES: usize = 16_000_000;
 
 impl Kernel {
@@ -115,16 +115,15 @@ impl Kernel {
             let Some(PromiseState::Resolved { data, .. }) = self.tables.promise(id).map(|promise| &promise.state) else {
                 continue;
             };
-            // Of what is left out the vat hears by itself.
-            bytes += data.body.len();
-            if bytes > TOLD_BYTES {
-                break;
-            }
-            for slot in data.slots.clone() {
-                let KRef::Promise(other) = slot else { continue };
-                let resolved =
-                    |id| self.tables.promise(id).is_some_and(|promise| matches!(promise.state, PromiseState::Resolved { .. }));
-                if resolved(other) && seen.insert(other) {
+            for slot in &data.slots {
+                let &KRef::Promise(other) = slot else { continue };
+                let Some(PromiseState::Resolved { data, .. }) = self.tables.promise(other).map(|promise| &promise.state) else {
+                    continue;
+                };
+                // Of what is left out the vat hears by itself.
+                if !seen.contains(&other) && bytes + data.body.len() <= TOLD_BYTES {
+                    bytes += data.body.len();
+                    seen.insert(other);
                     told.push(other);
                 }
             }
