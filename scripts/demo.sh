@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The main job, end to end: serve a counter, call it with a key and keep the receipt, kill the server hard under load, start
-# it again, audit it, and hold the receipt against what it has. Then the same, short, with a bundle.
+# it again, audit it, and hold the receipt against what it has. Then the same, short, with a bundle, and with vats.
 set -euo pipefail
 
 glassbox=$(realpath "$1")
@@ -123,6 +123,13 @@ say "Its audit: with the ledger secret, which is in the operator's directory, ev
 show glassbox verify workspace/sandbox_0
 "$glassbox" verify workspace/sandbox_0
 
+say "Vats: objects in heaps of their own that send each other messages, and the audit of what they did."
+cp -r "$root/examples/encouragement" .
+show glassbox vat run encouragement --dir vats
+"$glassbox" vat run encouragement --dir vats
+show glassbox verify vats
+"$glassbox" verify vats
+
 cat <<EOF
 
 Nothing that was acknowledged was lost, and nobody had to be trusted. By hand:
@@ -134,4 +141,5 @@ Nothing that was acknowledged was lost, and nobody had to be trusted. By hand:
   $(realpath --relative-to="$root" "$glassbox") files localhost:5555 cat /counter
   $(realpath --relative-to="$root" "$glassbox") verify localhost:5555 --receipts receipts
   $(realpath --relative-to="$root" "$glassbox") sandbox --js-app-bundle examples/banking         # serves at https://127.0.0.1:8000
+  $(realpath --relative-to="$root" "$glassbox") vat shell examples/encouragement         # vat> await step()
 EOF
