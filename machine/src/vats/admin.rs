@@ -25,6 +25,8 @@ pub(super) struct Desk<'a> {
     pub ended: &'a mut Vec<(u64, Member)>,
     /// The vat that asks.
     pub asks: Option<u64>,
+    /// A message of the device was more than a vat may be sent: whatever wanted it fails.
+    pub lost: bool,
 }
 
 fn vat_of(id: &str) -> Result<u64, String> {

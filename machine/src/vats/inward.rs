@@ -23,7 +23,10 @@ impl Outlet for Desk<'_> {
     fn send(&mut self, target: &str, method: &str, args: devices::CapData) {
         let Some(target) = self.kernel.tables().clist(self.device).and_then(|clist| clist.kref(target)) else { return };
         let slots: Vec<&str> = args.slots.iter().map(String::as_str).collect();
-        let Ok(data) = self.kernel.import_data(self.device, &args.body, &slots) else { return };
+        let Ok(data) = self.kernel.import_data(self.device, &args.body, &slots) else {
+            self.lost = true;
+            return;
+        };
         let message = match data.body.strip_prefix('#') {
             // In today's form the method is part of the body.
             Some(args) => {
@@ -37,6 +40,13 @@ impl Outlet for Desk<'_> {
 
     fn admin(&mut self, ask: Admin) -> Result<AdminAnswer, String> {
         Desk::admin(self, ask)
+    }
+}
+
+impl Desk<'_> {
+    /// Whether everything that the device has sent is on its way.
+    fn sent(&self) -> Result<(), String> {
+        if self.lost { Err("It is more than a vat may be sent at once".into()) } else { Ok(()) }
     }
 }
 
@@ -71,8 +81,9 @@ impl Core {
         };
         let Core { kernel, devices, modules, ended, number, .. } = self;
         let id = devices.id(devices::COMMAND).ok_or("There is no device 'command'")?;
-        let mut desk = Desk { kernel, modules, device: Party::Device(id), ended, asks: None };
-        devices.command(id, *number, ledger::hex::encode(&input), json.get(), &mut desk)
+        let mut desk = Desk { kernel, modules, device: Party::Device(id), ended, asks: None, lost: false };
+        devices.command(id, *number, ledger::hex::encode(&input), json.get(), &mut desk)?;
+        desk.sent()
     }
 
     /// What vats have said over the command device: answers to calls, and lines for the console.
@@ -111,8 +122,9 @@ impl Core {
         };
         let Core { kernel, devices, modules, ended, .. } = self;
         let id = devices.id(name).ok_or_else(|| format!("There is no device '{name}'"))?;
-        let mut desk = Desk { kernel, modules, device: Party::Device(id), ended, asks: None };
-        devices.input(id, work, time_ms, &mut desk)
+        let mut desk = Desk { kernel, modules, device: Party::Device(id), ended, asks: None, lost: false };
+        devices.input(id, work, time_ms, &mut desk)?;
+        desk.sent()
     }
 
     /// A vat calls a device, which answers at once.
@@ -141,8 +153,8 @@ impl Core {
         let party = Party::Device(id);
         let VatData { body, slots } = kernel.export_data(party, &data);
         let args = devices::CapData { body, slots };
-        let mut desk = Desk { kernel: &mut *kernel, modules, device: party, ended, asks: Some(vat) };
-        let answer = match devices.call(id, &mut desk, &target, method, &args) {
+        let mut desk = Desk { kernel: &mut *kernel, modules, device: party, ended, asks: Some(vat), lost: false };
+        let answer = match devices.call(id, &mut desk, &target, method, &args).and_then(|answer| desk.sent().map(|()| answer)) {
             Ok(answer) => answer,
             Err(message) => return Ok(Err(message)),
         };

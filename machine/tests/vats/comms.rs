@@ -179,3 +179,23 @@ fn what_a_peer_may_not_send() {
         assert!(a.stage.dump().vat_tables.iter().any(|vat| vat.name == "comms"));
     });
 }
+
+/// Mail that is more than a vat may be sent at once is refused, and not lost: it can come in smaller pieces.
+#[test]
+fn more_mail_than_a_vat_may_be_sent() {
+    with_stack(|| {
+        let mut a = Side { stage: kernel(CALLED, 0), name: "a", post: Peer::default() };
+        a.run("b");
+        let mail = |range: std::ops::Range<u64>| {
+            let messages = range.map(|number| (number, format!("none {number};"))).collect();
+            Work::Mail { peer: "b".into(), messages, ack: 0, id: None }
+        };
+        a.stage.work(mail(1..20_000)).unwrap_err();
+        a.stage.restart();
+        a.stage.work(mail(1..3)).unwrap();
+        a.run("b");
+        assert_eq!(a.post.inbound_ack, 2);
+        assert!(a.stage.console().iter().any(|line| line.contains("none 1")));
+        a.stage.replayed();
+    });
+}

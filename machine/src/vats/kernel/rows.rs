@@ -20,7 +20,7 @@
 //! ```
 
 use super::refs::{KRef, NoRef, Party};
-use super::tables::{Counters, Entry, GcKind, Item, Member, Meter, Object, Promise, PromiseState, Row, Tables, Upgrade, Watch};
+use super::tables::{Entry, GcKind, Item, Member, Meter, Object, Promise, PromiseState, Row, Tables, Upgrade, Watch};
 use super::{CapData, Dialect, Kernel, Message};
 use crate::Fault;
 use crate::state::State;
@@ -38,24 +38,6 @@ pub const LOG: &str = "public:vats.log";
 
 fn malformed(key: &str) -> Fault {
     Fault::Checkpoint(format!("the kernel's row {key:?} is malformed"))
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CountersRow {
-    object: u64,
-    promise: u64,
-    node: u64,
-    vat: u64,
-    device: u64,
-    meter: u64,
-    upgrade: u64,
-    cycle_threshold: u64,
-    #[serde(default, skip_serializing_if = "is_default")]
-    panic: Option<u64>,
-    run: (u64, u64),
-    cranks: u64,
-    log: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -183,36 +165,7 @@ impl Row {
     /// What stands there now.
     fn value(&self, tables: &Tables) -> Option<Vec<u8>> {
         match self {
-            Row::Counters => {
-                let Counters {
-                    object,
-                    promise,
-                    device_node,
-                    vat,
-                    device,
-                    meter,
-                    upgrade,
-                    cycle_threshold,
-                    panic,
-                    run,
-                    cranks,
-                    log,
-                } = *tables.counters();
-                Some(json(&CountersRow {
-                    object,
-                    promise,
-                    node: device_node,
-                    vat,
-                    device,
-                    meter,
-                    upgrade,
-                    cycle_threshold,
-                    panic,
-                    run,
-                    cranks,
-                    log,
-                }))
-            }
+            Row::Counters => Some(json(tables.counters())),
             Row::Member(party) => tables.member(*party).map(|member| json(&member_row(member))),
             Row::Object(id) => tables.object(*id).map(|object| {
                 let owner = object.owner.map(|party| party.to_string());
@@ -464,23 +417,7 @@ fn read_row(tables: &mut Tables, key: &str, value: &[u8]) -> Option<()> {
         serde_json::from_slice(value).ok()
     }
     if key == "kernel" {
-        let CountersRow { object, promise, node, vat, device, meter, upgrade, cycle_threshold, panic, run, cranks, log } =
-            parse(value)?;
-        let counters = Counters {
-            object,
-            promise,
-            device_node: node,
-            vat,
-            device,
-            meter,
-            upgrade,
-            cycle_threshold,
-            panic,
-            run,
-            cranks,
-            log,
-        };
-        tables.set_counters(counters);
+        tables.set_counters(parse(value)?);
     } else if let Some(n) = key.strip_prefix("run.") {
         tables.put_run(n.parse().ok()?, parse::<ItemRow>(value)?.read().ok()?);
     } else if let Some(vat) = key.strip_prefix("reap.") {

@@ -7,6 +7,7 @@
 use super::capdata::{CapData, Dialect, Message};
 use super::refs::{KRef, Party};
 use ledger::Hash;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// An object that a vat has exported.
@@ -189,13 +190,15 @@ pub enum GcKind {
 pub type GcAction = (u64, GcKind, u64);
 
 /// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Counters {
     /// The next object's number.
     pub object: u64,
     /// The next promise's.
     pub promise: u64,
     /// The next device node's.
+    #[serde(rename = "node")]
     pub device_node: u64,
     /// The next vat's.
     pub vat: u64,
@@ -208,6 +211,7 @@ pub struct Counters {
     /// With so many objects it is time to look for cycles of garbage.
     pub cycle_threshold: u64,
     /// A vat has ended without which the kernel cannot go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub panic: Option<u64>,
     /// The number of the first in the run queue, and of the next one that comes.
     pub run: (u64, u64),
